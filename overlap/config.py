@@ -1,0 +1,250 @@
+"""One frozen Config, read from a TOML file and overridden by ``--set key=VALUE``.
+
+Sections carry the names of the folders they configure. Unknown keys are errors. Relative paths are taken from the
+config file's folder, in the file and in ``--set`` alike.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+
+from overlap.errors import ConfigError
+
+
+def _from_config_folder(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base", Path())
+    return Path(base) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_from_config_folder), Field(strict=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Refuse unknown keys and changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class TrainConfig(Section):
+    """Where the training set lies and how it is laid out.
+
+    ``table`` is for ``csv`` alone: the table's path below ``root``. ``stamp`` says what tells a changed photo from an
+    unchanged one: its size and modification time, or the SHA-256 of its bytes (slow, and sure).
+    """
+
+    format: Literal["gldv2", "sfm120k", "nc_clean", "synthetic", "csv"]
+    root: FilePath
+    table: str = "images.csv"
+    stamp: Literal["mtime", "sha256"] = "mtime"
+
+
+class EvaluationConfig(Section):
+    """Where an evaluation set lies; ``name`` is its id in every table and names its ground truth, ``gnd_NAME.pkl``."""
+
+    format: Literal["revisited", "synthetic", "csv"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    root: FilePath
+    table: str = "images.csv"
+    stamp: Literal["mtime", "sha256"] = "mtime"
+
+
+class SyntheticConfig(Section):
+    """The synthetic world that ``format = "synthetic"`` renders when it is not there yet."""
+
+    seed: int = 7
+    landmarks: Annotated[int, Field(ge=10)] = 40
+    photos_per_landmark: Annotated[int, Field(ge=2)] = 8
+    size_px: Annotated[int, Field(ge=96)] = 480
+
+
+class DescriptorsConfig(Section):
+    """How a photo becomes one vector. ``path`` is the .pt2 file (exported) or the checkpoint (network)."""
+
+    kind: Literal["vlad", "exported", "network"] = "vlad"
+    path: FilePath | None = None
+    network: str = "gem_resnet50"
+    size_px: Count = 640
+    scales: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, strict=False)] = (1.0,)
+    batch: Count = 16
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    vocabulary: Count = 64
+    dimensions: Count = 512
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _needs_path(self) -> "DescriptorsConfig":
+        if self.kind != "vlad" and self.path is None:
+            raise ValueError(f'kind = "{self.kind}" needs descriptors.path, the file that holds the network')
+        return self
+
+
+class SearchConfig(Section):
+    """How many photos each probe gets. ``probes``: the queries as in the paper, or all evaluation photos too."""
+
+    k: Count = 200
+    index: Literal["exact", "hnsw", "ivfpq"] = "exact"
+    probes: Literal["queries", "all"] = "queries"
+
+
+class VerifyConfig(Section):
+    """How a candidate is verified. Without ``threshold`` the preset of the kind of features is used."""
+
+    features: Literal["sift", "aliked", "disk", "keynet"] = "sift"
+    weights: FilePath | None = None
+    matcher: Literal["mutual", "lightglue"] = "mutual"
+    matcher_weights: FilePath | None = None
+    threshold: Fraction | None = None
+    size_px: Count | None = None
+    keypoints: Count | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+
+
+class NamesConfig(Section):
+    """Words that make a landmark's name a text candidate."""
+
+    words: Annotated[tuple[str, ...], Field(strict=False)] = ("Oxford", "Paris")
+
+
+class ReviewConfig(Section):
+    """Where votes are kept: a SQLAlchemy URL, by default SQLite in the store."""
+
+    database: str | None = None
+
+
+class PolicyConfig(Section):
+    """The removal policy: a shipped name, or the path of a TOML file."""
+
+    name: str = "paper"
+
+
+class ReleaseConfig(Section):
+    """What ``overlap publish`` writes: folder ``out/name-version``."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
+    out: FilePath = Path("data_manifests")
+
+
+class RunConfig(Section):
+    """How the work is cut and guarded; none of it changes a result."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    photos_per_shard: Count = 1000
+    pairs_per_shard: Count = 2000
+    max_unreadable: Fraction = 0.05
+    max_photo_mpx: Count = 120
+    max_photo_mb: Count = 100
+
+
+class Config(Section):
+    """Everything that decides what a run does."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "overlap"
+    store: FilePath
+    train: TrainConfig
+    evaluation: Annotated[tuple[EvaluationConfig, ...], Field(min_length=1, strict=False)]
+    synthetic: SyntheticConfig = SyntheticConfig()
+    descriptors: DescriptorsConfig = DescriptorsConfig()
+    search: SearchConfig = SearchConfig()
+    verify: VerifyConfig = VerifyConfig()
+    names: NamesConfig = NamesConfig()
+    review: ReviewConfig = ReviewConfig()
+    policy: PolicyConfig = PolicyConfig()
+    release: ReleaseConfig = ReleaseConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Config":
+        names = [evaluation.name for evaluation in self.evaluation]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two evaluation sets have the same name: {', '.join(names)}")
+        return self
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML config and apply ``key=VALUE`` overrides, VALUE a TOML literal (a bare word is taken as text).
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown, or a value has the wrong type; the message
+            names the file and the key.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file; flows/configs/ holds examples") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Config.model_validate(values, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(map(_explain, error.errors()))) from None
+
+
+def fingerprint(*parts: object) -> str:
+    """Return the SHA-256 over the parts' canonical JSON; sections count by their values."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_jsonable)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} can't enter a fingerprint")
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected key=VALUE, for example --set search.k=100")
+    *parents, last = key.strip().split(".")
+    place: Any = values
+    for name in parents:
+        place = _enter(place, name, override)
+    if isinstance(place, list):
+        place[_position(place, last, override)] = _literal(text)
+    else:
+        place[last] = _literal(text)
+
+
+def _enter(place: Any, name: str, override: str) -> Any:
+    inner = place[_position(place, name, override)] if isinstance(place, list) else place.setdefault(name, {})
+    if not isinstance(inner, dict | list):
+        raise ConfigError(f"--set {override!r}: {name!r} is a value, not a section")
+    return inner
+
+
+def _position(place: list[Any], name: str, override: str) -> int:
+    if not name.isdigit() or int(name) >= len(place):
+        raise ConfigError(f"--set {override!r}: {name!r} must be a number below {len(place)}")
+    return int(name)
+
+
+def _literal(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+_ADVICE: Mapping[str, str] = MappingProxyType({"extra_forbidden": "unknown key", "missing": "required key is missing"})
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "config"
+    found = "" if error["type"] in ("missing", "value_error") else f" (found {error['input']!r})"
+    return f"{key}: {_ADVICE.get(error['type'], error['msg'].removeprefix('Value error, '))}{found}"

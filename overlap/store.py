@@ -1,0 +1,183 @@
+"""Artefacts on disk: ``store/<step>/<fingerprint>/``, complete or absent.
+
+An artefact is written under a temporary name, synced, and renamed when whole; what a killed run leaves behind is never
+read and is swept by the next one. A long step stores one artefact a shard, so that a killed run goes on where it was.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from overlap.errors import ArtifactError
+from overlap.tables import checked
+
+
+@dataclass(frozen=True)
+class Store:
+    """Find and write artefacts below one folder.
+
+    Args:
+        root: the store's folder; made when first written.
+    """
+
+    root: Path
+
+    def path(self, step: str, fingerprint: str) -> Path:
+        """Return where the artefact lies, or would lie."""
+        return self.root / step / fingerprint
+
+    def exists(self, step: str, fingerprint: str) -> bool:
+        """Tell whether the artefact is there and whole."""
+        return self.path(step, fingerprint).is_dir()
+
+    def get(self, step: str, fingerprint: str) -> Path:
+        """Return the artefact's folder.
+
+        Raises:
+            ArtifactError: it is not there; the message names the step to run.
+        """
+        path = self.path(step, fingerprint)
+        if not path.is_dir():
+            raise ArtifactError(f"{path} is not there; run 'overlap run {step}' with the same config")
+        return path
+
+    @contextmanager
+    def put(self, step: str, fingerprint: str) -> Iterator[Path]:
+        """Give a folder to write into, which becomes the artefact when the block ends without an error.
+
+        An artefact that is already there stays as it is: the same fingerprint means the same content.
+
+        Raises:
+            ArtifactError: the disk is full.
+        """
+        target = self.path(step, fingerprint)
+        draft = target.with_name(f".{fingerprint[:16]}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+        try:
+            draft.mkdir(parents=True)
+            yield draft
+            _sync(draft)
+            if not target.exists():
+                draft.rename(target)
+                _sync_folder(target.parent)
+        except OSError as error:
+            raise _explained(error, target) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for one run; sweep what killed runs left.
+
+        Raises:
+            ArtifactError: another run holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise ArtifactError(
+                    f"another run (process {holder}) is writing to {self.root}; wait for it, or use another store"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            for draft in self.root.glob("*/.*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            yield
+
+
+def write_table(folder: Path, name: str, table: pa.Table) -> None:
+    """Write ``name.parquet`` into a draft folder."""
+    pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+
+
+def read_table(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
+    """Read ``name.parquet`` of an artefact and check it against its schema.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    path = folder / f"{name}.parquet"
+    try:
+        return checked(pq.read_table(path), schema)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
+
+
+def write_array(folder: Path, name: str, array: NDArray[np.generic]) -> None:
+    """Write ``name.npy`` into a draft folder."""
+    np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def read_array(folder: Path, name: str) -> NDArray[np.generic]:
+    """Map ``name.npy`` of an artefact, read-only.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    path = folder / f"{name}.npy"
+    try:
+        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
+    return array
+
+
+def write_json(folder: Path, name: str, value: object) -> None:
+    """Write ``name.json`` into a draft folder, keys sorted."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(folder: Path, name: str) -> object:
+    """Read ``name.json`` of an artefact.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    path = folder / f"{name}.json"
+    try:
+        value: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
+    return value
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _explained(error: OSError, target: Path) -> OSError | ArtifactError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ArtifactError(
+            f"the disk is full: {target} was not written; free some space and run the same command again, "
+            "what is finished is kept"
+        )
+    return error

@@ -1,0 +1,191 @@
+"""Every table and array that crosses a folder. Read this first.
+
+All ids are text: a GLDv2 image id may be digits only, or of the form ``12345678901234e5``, and must never become a
+number. ``landmark_id`` is an int64. Ranks and rows count from 0. Points are (x, y) in pixels, pixel centres at whole
+numbers.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from overlap.errors import DataError
+
+FloatArray: TypeAlias = NDArray[np.float32]
+
+_text = pa.string()
+_crop_px = pa.list_(pa.float64(), 4)
+
+
+def _schema(**columns: pa.DataType | tuple[pa.DataType, bool]) -> pa.Schema:
+    """Build a schema; a type is required, ``(type, True)`` may be null."""
+    return pa.schema(
+        [
+            pa.field(name, kind[0], nullable=kind[1])
+            if isinstance(kind, tuple)
+            else pa.field(name, kind, nullable=False)
+            for name, kind in columns.items()
+        ]
+    )
+
+
+# One row a photo. `source` is the set's name. Bytes are `path` whole, or `size` bytes of `archive` from `offset`.
+# `stamp` changes when the bytes may have changed (size and mtime, or SHA-256, as configured).
+# `crop_px` is the box (x0, y0, x1, y1) of a query in the stored pixel grid, before any EXIF rotation.
+IMAGES = _schema(
+    image_id=_text,
+    source=_text,
+    path=_text,
+    archive=(_text, True),
+    offset=(pa.int64(), True),
+    size=(pa.int64(), True),
+    stamp=_text,
+    landmark_id=(pa.int64(), True),
+    landmark_name=(_text, True),
+    crop_px=(_crop_px, True),
+)
+
+# One row a landmark of the training set, in the upstream file's order.
+LANDMARKS = _schema(landmark_id=pa.int64(), landmark_name=_text, n_images=pa.int64())
+
+# `rank` 0 is the best; `origin` is global, text or closure. A text candidate is about a landmark: no query, no photo.
+CANDIDATES = _schema(
+    evaluation_set=_text,
+    query_id=(_text, True),
+    image_id=(_text, True),
+    landmark_id=pa.int64(),
+    rank=pa.int32(),
+    similarity=pa.float32(),
+    origin=_text,
+)
+
+STATUSES = ("ok", "too_few_matches", "no_model", "unreadable", "watermark")
+
+# `score` is in [0, 1] and grows with the belief that both photos show the same landmark. `geometry` is homography,
+# fundamental or none; `matrix` (9 numbers, row by row) maps query to photo, in pixels of the two (cropped) pictures.
+VERIFIED = _schema(
+    evaluation_set=_text,
+    query_id=_text,
+    image_id=_text,
+    landmark_id=pa.int64(),
+    n_matches=pa.int32(),
+    n_inliers=pa.int32(),
+    score=pa.float32(),
+    status=_text,
+    geometry=_text,
+    matrix=(pa.list_(pa.float64(), 9), True),
+)
+
+# An item is one pair, or one text candidate; a group is a query with the photos of one landmark: what a person sees.
+REVIEW_ITEMS = _schema(
+    item_id=_text,
+    group_id=_text,
+    evaluation_set=_text,
+    query_id=(_text, True),
+    image_id=(_text, True),
+    landmark_id=pa.int64(),
+    origin=_text,
+    score=(pa.float32(), True),
+)
+
+ANSWERS = ("same", "same_other_side", "same_site", "different", "unsure")
+CONFIRMING = frozenset({"same", "same_other_side"})
+
+# Append-only. `supersedes` is the vote_id of the same reviewer's earlier vote on the item.
+VOTES = _schema(
+    vote_id=_text,
+    item_id=_text,
+    group_id=_text,
+    evaluation_set=_text,
+    query_id=(_text, True),
+    image_id=(_text, True),
+    landmark_id=pa.int64(),
+    reviewer=_text,
+    answer=_text,
+    voted_at=pa.timestamp("ms", tz="UTC"),
+    seconds=(pa.float32(), True),
+    note=(_text, True),
+    guideline_version=(_text, True),
+    supersedes=(_text, True),
+)
+
+# One row a removed landmark, by landmark_id. `n_queries` and `n_confirmed` count queries and photos with confirmed
+# pairs; `n_images` counts the landmark's photos in train_clean.csv; `evidence` lists item_ids.
+REMOVALS = _schema(
+    landmark_id=pa.int64(),
+    landmark_name=_text,
+    evaluation_set=_text,
+    origin=_text,
+    n_queries=pa.int64(),
+    n_confirmed=pa.int64(),
+    n_images=pa.int64(),
+    evidence=pa.list_(_text),
+)
+
+# A photo that could not be used, and why; shown in the report, never dropped silently.
+QUARANTINE = _schema(image_id=_text, source=_text, path=_text, reason=_text)
+
+
+@dataclass(frozen=True)
+class LocalFeatures:
+    """Hold the local features of one photo, strongest first.
+
+    Args:
+        xy_px: (M, 2) float32 positions in the (cropped, oriented) photo at its full size.
+        scales_px: (M,) float32 diameters of the described regions, in pixels of the same photo.
+        angles_deg: (M,) float32 orientations in [0, 360), clockwise from the x axis; NaN where the detector gives none.
+        responses: (M,) float32 detector strengths, descending.
+        descriptors: (M, D) float32, unit rows.
+        size_px: width and height of that photo.
+    """
+
+    xy_px: FloatArray
+    scales_px: FloatArray
+    angles_deg: FloatArray
+    responses: FloatArray
+    descriptors: FloatArray
+    size_px: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Hold global descriptors with the ids they belong to.
+
+    Args:
+        image_ids: N ids, row by row.
+        vectors: (N, D) float16 or float32 unit rows, possibly memory-mapped.
+    """
+
+    image_ids: list[str]
+    vectors: NDArray[np.floating]
+
+
+def as_table(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
+    """Build a table of the given schema from rows, and check it."""
+    return checked(pa.Table.from_pylist(rows, schema=schema), schema)
+
+
+def checked(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the table with exactly the schema's columns in its order.
+
+    Raises:
+        DataError: a column is missing, has another type, or holds a null where none is allowed.
+    """
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise DataError(f"a table lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    table = table.select(schema.names).cast(schema)
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise DataError(
+                f"column {field.name!r} has {table[field.name].null_count} empty cells; every row needs one"
+            )
+    return table
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """Return a table of the schema without rows."""
+    return schema.empty_table()
