@@ -1,0 +1,377 @@
+"""The review store: what is asked and what was answered, in SQLite or PostgreSQL.
+
+Votes are append-only: the database itself refuses to change or delete one. A reviewer's vote on an item counts when it
+is the last of that reviewer on that item, by ``voted_at`` and then by order of arrival; so vote files may arrive in
+any order and lead to the same decision, and at most one vote per reviewer and item counts, by construction.
+"""
+
+import math
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from overlap.errors import ConfigError, ReviewError
+from overlap.review.ids import vote_id
+from overlap.review.queue import sorted_items
+from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, checked
+
+_metadata = sa.MetaData()
+
+_items = sa.Table(
+    "items",
+    _metadata,
+    sa.Column("item_id", sa.String, primary_key=True),
+    sa.Column("group_id", sa.String, nullable=False, index=True),
+    sa.Column("evaluation_set", sa.String, nullable=False),
+    sa.Column("query_id", sa.String),
+    sa.Column("image_id", sa.String),
+    sa.Column("landmark_id", sa.BigInteger, nullable=False),
+    sa.Column("origin", sa.String, nullable=False),
+    sa.Column("score", sa.Float),
+)
+
+# `evaluation_set` stands here too, because the file of a vote on a text candidate may name one and its item does not.
+_votes = sa.Table(
+    "votes",
+    _metadata,
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("vote_id", sa.String, nullable=False, unique=True),
+    sa.Column("item_id", sa.String, sa.ForeignKey("items.item_id"), nullable=False, index=True),
+    sa.Column("evaluation_set", sa.String, nullable=False),
+    sa.Column("reviewer", sa.String, nullable=False),
+    sa.Column("answer", sa.String, nullable=False),
+    sa.Column("voted_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.Column("note", sa.String),
+    sa.Column("guideline_version", sa.String),
+    sa.Column("supersedes", sa.String, sa.ForeignKey("votes.vote_id")),
+    sa.CheckConstraint("answer IN ({})".format(", ".join(f"'{answer}'" for answer in ANSWERS)), name="known_answer"),
+    sa.CheckConstraint("reviewer <> ''", name="reviewer_given"),
+    sqlite_autoincrement=True,
+)
+
+_REFUSAL = "votes are append-only: cast a vote that supersedes the earlier one"
+
+# The third one is for INSERT OR REPLACE, which deletes without waking a delete trigger.
+_SQLITE_GUARDS = (
+    f"CREATE TRIGGER votes_no_update BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    f"CREATE TRIGGER votes_no_delete BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    "CREATE TRIGGER votes_no_replace BEFORE INSERT ON votes "  # noqa: S608 (constant text)
+    "WHEN EXISTS (SELECT 1 FROM votes WHERE vote_id = NEW.vote_id OR sequence = NEW.sequence) "
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+)
+_POSTGRESQL_GUARDS = (
+    "CREATE FUNCTION refuse_vote_change() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$",
+    "CREATE TRIGGER votes_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON votes "
+    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_vote_change()",
+)
+for _guard in _SQLITE_GUARDS:
+    sa.event.listen(_votes, "after_create", sa.DDL(_guard).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+for _guard in _POSTGRESQL_GUARDS:
+    sa.event.listen(_votes, "after_create", sa.DDL(_guard).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
+
+_BATCH = 5000  # SQLite takes 32,766 parameters a statement
+
+_Row: TypeAlias = dict[str, Any]
+_Earlier: TypeAlias = tuple[int, int, str]  # voted_at_ms, order of arrival, vote_id
+_History: TypeAlias = dict[tuple[str, str], list[_Earlier]]  # by reviewer and item, in order of time
+
+
+class VoteRefusedError(ReviewError):
+    """A vote of a batch was refused, and with it the batch; ``row`` counts from 0."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        self.row = row
+        self.reason = reason
+        super().__init__(f"vote {row + 1} of the batch: {reason}; nothing of the batch was recorded")
+
+
+@dataclass(frozen=True)
+class ReviewStore:
+    """Read and append to the review database; `open_store` makes one."""
+
+    engine: sa.Engine
+
+    def add_items(self, items: pa.Table) -> None:
+        """Add REVIEW_ITEMS; those that are there take the new origin and score, so adding twice changes nothing."""
+        rows = checked(items, REVIEW_ITEMS).to_pylist()
+        with self._writing() as connection:
+            _put_items(connection, rows, renew=True)
+
+    def append_votes(self, votes: pa.Table) -> int:
+        """Append VOTES that were cast here and now, all or none; votes that are there already are passed over.
+
+        Returns:
+            The number of votes added.
+
+        Raises:
+            VoteRefusedError: the item is unknown, the answer or vote_id is not a known one, the reviewer is not given,
+                or the reviewer's counting vote on the item is not the one that `supersedes` names.
+        """
+        return self._add(votes, [], _cast)
+
+    def merge_votes(self, items: pa.Table, votes: pa.Table) -> int:
+        """Add VOTES from elsewhere with the items they are on, all or none; what is there already stays as it is.
+
+        A vote that names none supersedes the reviewer's vote before it on the same item, by voted_at, then by order.
+
+        Returns:
+            The number of votes added.
+
+        Raises:
+            VoteRefusedError: as for `append_votes`, or `supersedes` names no earlier vote of the reviewer on the item.
+        """
+        return self._add(votes, checked(items, REVIEW_ITEMS).to_pylist(), _merged)
+
+    def read_items(self) -> pa.Table:
+        """Return REVIEW_ITEMS: pairs by evaluation set, query, landmark and photo, then text candidates."""
+        return sorted_items(checked(self._select(sa.select(_items)), REVIEW_ITEMS))
+
+    def read_votes(self) -> pa.Table:
+        """Return all VOTES in order of arrival, superseded ones too."""
+        return _as_votes(self._select(_read_votes()))
+
+    def counting_votes(self) -> pa.Table:
+        """Return the VOTES that count, in order of arrival: the last of each reviewer on each item."""
+        place = sa.func.row_number().over(
+            partition_by=(_votes.c.item_id, _votes.c.reviewer),
+            order_by=(_votes.c.voted_at_ms.desc(), _votes.c.sequence.desc()),
+        )
+        placed = sa.select(_votes.c.sequence, place.label("place")).subquery()
+        last = sa.select(placed.c.sequence).where(placed.c.place == 1)
+        return _as_votes(self._select(_read_votes().where(_votes.c.sequence.in_(last))))
+
+    def _add(self, votes: pa.Table, items: list[_Row], link: "_Link") -> int:
+        rows = _as_rows(votes)
+        with self._writing() as connection:
+            _put_items(connection, items, renew=False)
+            _check(rows, _known_items(connection, rows))
+            new = link(rows, *_known_votes(connection, rows))
+            if new:
+                connection.execute(sa.insert(_votes), new)
+        return len(new)
+
+    def _select(self, statement: sa.Select[Any]) -> pa.Table:
+        with _explained(self.engine), self.engine.connect() as connection:
+            result = connection.execute(statement)
+            names = list(result.keys())
+            columns = list(zip(*result.all(), strict=True)) or [()] * len(names)
+        return pa.table({name: pa.array(values, _type(name)) for name, values in zip(names, columns, strict=True)})
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with _explained(self.engine), _begun(self.engine) as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(sa.text("LOCK TABLE items, votes IN SHARE ROW EXCLUSIVE MODE"))
+            yield connection
+
+
+def open_store(database: str | Path) -> ReviewStore:
+    """Open the review store and make its tables when they are not there.
+
+    Args:
+        database: a SQLAlchemy URL, or the path of a SQLite file, made with its folder when missing.
+
+    Raises:
+        ConfigError: the URL is not one, or its driver is not installed.
+        ReviewError: the database can't be opened.
+    """
+    engine = _engine(sa.URL.create("sqlite", database=str(database)) if isinstance(database, Path) else database)
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    with _explained(engine), _begun(engine) as connection:
+        _metadata.create_all(connection)
+    return ReviewStore(engine)
+
+
+def _engine(url: str | sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, poolclass=NullPool)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"review.database: no database can be opened by {str(url)!r} ({error}); give a URL such as "
+            "sqlite:///runs/votes.sqlite or postgresql+psycopg://user@host/name, and install its driver"
+        ) from None
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    if engine.url.database:
+        with _explained(engine):
+            Path(engine.url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+    sa.event.listen(engine, "connect", _set_pragmas)
+    sa.event.listen(engine, "begin", _begin)
+
+
+def _set_pragmas(connection: Any, _: object) -> None:
+    # The driver's own transactions would begin too late, after the first read; see _begin.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+@contextmanager
+def _begun(engine: sa.Engine) -> Iterator[sa.Connection]:
+    with engine.connect().execution_options(writing=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _explained(engine: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise ReviewError(f"the review store {engine.url.render_as_string()} failed: {reason}") from None
+
+
+def _put_items(connection: sa.Connection, rows: list[_Row], *, renew: bool) -> None:
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(_items)
+    if renew:
+        new = {"origin": insert.excluded.origin, "score": insert.excluded.score}
+        connection.execute(insert.on_conflict_do_update(index_elements=["item_id"], set_=new), rows)
+    else:
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["item_id"]), rows)
+
+
+def _known_items(connection: sa.Connection, rows: list[_Row]) -> set[str]:
+    found: set[str] = set()
+    for batch in _batches({row["item_id"] for row in rows}):
+        found.update(connection.scalars(sa.select(_items.c.item_id).where(_items.c.item_id.in_(batch))))
+    return found
+
+
+def _known_votes(connection: sa.Connection, rows: list[_Row]) -> tuple[set[str], _History]:
+    columns = (_votes.c.reviewer, _votes.c.item_id, _votes.c.voted_at_ms, _votes.c.sequence, _votes.c.vote_id)
+    known: set[str] = set()
+    history: _History = defaultdict(list)
+    for batch in _batches({row["item_id"] for row in rows}):
+        for reviewer, item, *vote in connection.execute(sa.select(*columns).where(_votes.c.item_id.in_(batch))):
+            known.add(vote[-1])
+            history[reviewer, item].append((vote[0], vote[1], vote[2]))
+    for votes in history.values():
+        votes.sort()
+    return known, history
+
+
+def _batches(values: Iterable[str]) -> Iterator[list[str]]:
+    ordered = sorted(values)
+    for start in range(0, len(ordered), _BATCH):
+        yield ordered[start : start + _BATCH]
+
+
+def _check(rows: list[_Row], known_items: set[str]) -> None:
+    for number, row in enumerate(rows):
+        if row["answer"] not in ANSWERS:
+            raise VoteRefusedError(number, f"answer {row['answer']!r} is not one of {', '.join(ANSWERS)}")
+        if not row["reviewer"] or row["reviewer"] != row["reviewer"].strip():
+            raise VoteRefusedError(number, f"reviewer {row['reviewer']!r} must be a name without blanks around it")
+        if not 0 <= (row["seconds"] or 0) < math.inf:
+            raise VoteRefusedError(number, f"seconds {row['seconds']} is not a duration")
+        if row["item_id"] not in known_items:
+            raise VoteRefusedError(number, f"item {row['item_id']} is not in the store; add the queue's items first")
+        if row["vote_id"] != _hash(row):
+            raise VoteRefusedError(number, f"vote_id {row['vote_id']} is not the hash of what the vote says")
+
+
+def _hash(row: _Row) -> str:
+    names = ("voted_at_ms", "seconds", "note", "guideline_version")
+    return vote_id(
+        row["item_id"], row["evaluation_set"], row["reviewer"], row["answer"], **{name: row[name] for name in names}
+    )
+
+
+_Link: TypeAlias = Callable[[list[_Row], set[str], _History], list[_Row]]
+
+
+def _cast(rows: list[_Row], known: set[str], history: _History) -> list[_Row]:
+    new = []
+    for number, row in enumerate(rows):
+        if row["vote_id"] in known:
+            continue
+        earlier = history[row["reviewer"], row["item_id"]]
+        _check_replaces(number, row, earlier)
+        _remember(row, known, earlier)
+        new.append(row)
+    return new
+
+
+def _check_replaces(number: int, row: _Row, earlier: Sequence[_Earlier]) -> None:
+    counting = earlier[-1] if earlier else None
+    if row["supersedes"] != (counting and counting[-1]):
+        raise VoteRefusedError(
+            number,
+            f"the counting vote of {row['reviewer']} on this item is {counting and counting[-1]}, and supersedes names "
+            f"{row['supersedes']}; show the item again and vote on what is there now",
+        )
+    if counting and row["voted_at_ms"] < counting[0]:
+        raise VoteRefusedError(number, f"it is older than the vote {counting[-1]} it supersedes; set the clock right")
+
+
+def _merged(rows: list[_Row], known: set[str], history: _History) -> list[_Row]:
+    new = []
+    for number, row in sorted(enumerate(rows), key=lambda numbered: numbered[1]["voted_at_ms"]):
+        if row["vote_id"] in known:
+            continue
+        votes = history[row["reviewer"], row["item_id"]]
+        earlier = [vote for moment, _, vote in votes if moment <= row["voted_at_ms"]]
+        if row["supersedes"] and row["supersedes"] not in earlier:
+            raise VoteRefusedError(
+                number,
+                f"supersedes names {row['supersedes']}, which is no earlier vote of {row['reviewer']} on this item",
+            )
+        linked = {**row, "supersedes": row["supersedes"] or (earlier[-1] if earlier else None)}
+        _remember(linked, known, votes)
+        new.append(linked)
+    return new
+
+
+def _remember(row: _Row, known: set[str], votes: list[_Earlier]) -> None:
+    known.add(row["vote_id"])
+    arrival = 1 + max((vote[1] for vote in votes), default=0)
+    insort(votes, (row["voted_at_ms"], arrival, row["vote_id"]))
+
+
+def _as_rows(votes: pa.Table) -> list[_Row]:
+    votes = checked(votes, VOTES)
+    moments = votes["voted_at"].cast(pa.int64()).to_pylist()
+    names = [column.name for column in _votes.columns if column.name in votes.column_names]
+    rows: list[_Row] = votes.select(names).to_pylist()
+    return [row | {"voted_at_ms": moment} for row, moment in zip(rows, moments, strict=True)]
+
+
+def _as_votes(rows: pa.Table) -> pa.Table:
+    moments = rows["voted_at_ms"].cast(VOTES.field("voted_at").type)
+    return checked(rows.append_column("voted_at", moments), VOTES)
+
+
+def _type(name: str) -> pa.DataType:
+    if name == "voted_at_ms":
+        return pa.int64()
+    return (VOTES if name in VOTES.names else REVIEW_ITEMS).field(name).type
+
+
+def _read_votes() -> sa.Select[Any]:
+    asked = (_items.c.group_id, _items.c.query_id, _items.c.image_id, _items.c.landmark_id)
+    said = (column for column in _votes.columns if column.name != "sequence")
+    return sa.select(*said, *asked).join(_items).order_by(_votes.c.sequence)
