@@ -1,0 +1,294 @@
+"""From the tables to what the page shows: landmarks with their galleries, scores by what people said, counts.
+
+A pair is *confirmed* here when it is evidence of a removal, or when a counting vote confirms it. The removal policy may
+ask for more; what it kept all the same is shown as suspicious.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overlap.report.charts import ScoreSplit
+from overlap.report.page import Gallery, LandmarkView, PairView, QuarantinedPhoto
+from overlap.tables import ANSWERS, CONFIRMING, STATUSES
+
+Pair: TypeAlias = tuple[str, str | None, str | None]
+Views: TypeAlias = list[tuple[Pair, PairView]]
+_UNKNOWN: Mapping[str, Any] = MappingProxyType({"landmark_name": "", "n_images": 0})
+_PAIR_COLUMNS = ("evaluation_set", "query_id", "image_id")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bound what the page shows of each kind; the page says how many there are."""
+
+    galleries_per_landmark: int = 4
+    photos_per_gallery: int = 8
+    kept_landmarks: int = 30
+    quarantined: int = 100
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Hold the tables that the landmarks of a page are gathered from.
+
+    Args:
+        removals: REMOVALS.
+        items: REVIEW_ITEMS.
+        votes: VOTES that count, that is without those that a later one supersedes.
+        verified: VERIFIED.
+        landmarks: LANDMARKS.
+        threshold: the score from which a verified pair counts as found.
+        photos: photos by landmark, for landmarks that were removed by their name and have no pair to show.
+    """
+
+    removals: pa.Table
+    items: pa.Table
+    votes: pa.Table
+    verified: pa.Table
+    landmarks: pa.Table
+    threshold: float
+    photos: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Hold the landmarks of the page; ``n_kept`` counts suspicious ones that found no room in ``kept`` too."""
+
+    removed: tuple[LandmarkView, ...]
+    kept: tuple[LandmarkView, ...]
+    n_kept: int
+    text: tuple[LandmarkView, ...]
+
+
+def gather_landmarks(evidence: Evidence) -> Landmarks:
+    """Gather removed landmarks, suspicious ones that stay, and text candidates.
+
+    Returns:
+        Removed landmarks with most photos first; kept ones with most confirmed pairs, then highest score first; text
+        candidates, removed first, then with most photos. Ties go by landmark_id. Within a landmark, queries with most
+        confirmed photos come first; within a query, confirmed photos, then the highest score.
+    """
+    answers = _answers_by_item(evidence.votes)
+    pairs = _pairs_by_landmark(evidence, answers)
+    known = {row["landmark_id"]: row for row in evidence.landmarks.to_pylist()}
+    removals = sorted(evidence.removals.to_pylist(), key=lambda row: (-row["n_images"], row["landmark_id"]))
+    gone = {row["landmark_id"] for row in removals}
+    text = _text_candidates(evidence.items, answers, known, gone)
+    candidates = {view.landmark_id: view.answers for view in text}
+    kept = sorted(
+        (i for i in pairs if i not in gone and _is_suspicious(pairs[i], evidence.threshold)), key=_worst(pairs)
+    )
+    return Landmarks(
+        removed=tuple(_removed(row, pairs, candidates, evidence) for row in removals),
+        kept=tuple(_kept(i, pairs[i], known, evidence.limits) for i in kept[: evidence.limits.kept_landmarks]),
+        n_kept=len(kept),
+        text=text,
+    )
+
+
+def split_scores(verified: pa.Table, items: pa.Table, votes: pa.Table, *, threshold: float | None) -> ScoreSplit:
+    """Split the scores of verified pairs with status ok into confirmed, rejected and not voted on.
+
+    Args:
+        verified: VERIFIED.
+        items: REVIEW_ITEMS.
+        votes: VOTES that count. A pair is confirmed by one confirming vote, rejected by votes without one.
+    """
+    answers = _answers_by_item(votes)
+    pair_answers = {_pair(row): answers[row["item_id"]] for row in items.to_pylist() if row["item_id"] in answers}
+    groups: dict[str, list[float]] = {"confirmed": [], "rejected": [], "unreviewed": []}
+    for row in verified.filter(pc.equal(verified["status"], "ok")).select([*_PAIR_COLUMNS, "score"]).to_pylist():
+        said = pair_answers.get(_pair(row))
+        kind = "unreviewed" if said is None else "confirmed" if CONFIRMING & said.keys() else "rejected"
+        groups[kind].append(row["score"])
+    return ScoreSplit(**{kind: tuple(scores) for kind, scores in groups.items()}, threshold=threshold)
+
+
+def count_statuses(verified: pa.Table) -> dict[str, int]:
+    """Count pairs by status, in the order of STATUSES; empty without pairs."""
+    return _counted(verified["status"], STATUSES)
+
+
+def count_answers(votes: pa.Table) -> dict[str, int]:
+    """Count votes by answer, in the order of ANSWERS; empty without votes."""
+    return _counted(votes["answer"], ANSWERS)
+
+
+def first_quarantined(quarantine: pa.Table, limits: Limits = Limits()) -> tuple[QuarantinedPhoto, ...]:
+    """Take the first photos of a QUARANTINE table."""
+    return tuple(QuarantinedPhoto(**row) for row in quarantine.slice(0, limits.quarantined).to_pylist())
+
+
+def _counted(column: pa.ChunkedArray, order: tuple[str, ...]) -> dict[str, int]:
+    found = Counter(column.to_pylist())
+    return {name: found[name] for name in order} if found else {}
+
+
+def _answers_by_item(votes: pa.Table) -> dict[str, Counter[str]]:
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in votes.select(["item_id", "answer"]).to_pylist():
+        answers[row["item_id"]][row["answer"]] += 1
+    return dict(answers)
+
+
+def _pairs_by_landmark(evidence: Evidence, answers: Mapping[str, Counter[str]]) -> dict[int, Views]:
+    """Return every pair that was queued for review, with its verification and its answers."""
+    checks = _verified_of(evidence)
+    proofs = {item for cell in evidence.removals["evidence"].to_pylist() for item in cell}
+    pairs: dict[int, Views] = defaultdict(list)
+    for row in evidence.items.to_pylist():
+        if row["query_id"] is None or row["image_id"] is None:
+            continue
+        said = answers.get(row["item_id"], Counter())
+        check = checks.get(_pair(row), {})
+        view = PairView(
+            image_id=row["image_id"],
+            score=check.get("score", row["score"]),
+            n_inliers=check.get("n_inliers"),
+            n_matches=check.get("n_matches"),
+            answers=dict(said),
+            confirmed=row["item_id"] in proofs or bool(CONFIRMING & said.keys()),
+        )
+        pairs[row["landmark_id"]].append((_pair(row), view))
+    return dict(pairs)
+
+
+def _verified_of(evidence: Evidence) -> dict[Pair, dict[str, Any]]:
+    """Return the verification of the queued pairs; a run may have verified a hundred times as many."""
+    landmarks = pc.unique(evidence.items["landmark_id"])
+    rows = evidence.verified.filter(pc.is_in(evidence.verified["landmark_id"], value_set=landmarks))
+    columns = [*_PAIR_COLUMNS, "score", "n_inliers", "n_matches"]
+    return {_pair(row): row for row in rows.select(columns).to_pylist()}
+
+
+def _text_candidates(
+    items: pa.Table, answers: Mapping[str, Counter[str]], known: Mapping[int, Mapping[str, Any]], gone: set[int]
+) -> tuple[LandmarkView, ...]:
+    views = [
+        LandmarkView(
+            landmark_id=row["landmark_id"],
+            name=known.get(row["landmark_id"], _UNKNOWN)["landmark_name"],
+            evaluation_set="",
+            origin="text",
+            n_images=known.get(row["landmark_id"], _UNKNOWN)["n_images"],
+            reason="",
+            answers=dict(answers.get(row["item_id"], {})),
+            removed=row["landmark_id"] in gone,
+        )
+        for row in items.to_pylist()
+        if row["query_id"] is None
+    ]
+    return tuple(sorted(views, key=lambda view: (not view.removed, -view.n_images, view.landmark_id)))
+
+
+def _removed(
+    row: Mapping[str, Any],
+    pairs: Mapping[int, Views],
+    candidates: Mapping[int, Mapping[str, int]],
+    evidence: Evidence,
+) -> LandmarkView:
+    by_name = row["origin"] == "text"
+    galleries = _galleries(pairs.get(row["landmark_id"], []), evidence.limits)
+    if by_name and not galleries:
+        galleries = _album(evidence.photos.get(row["landmark_id"], ()), evidence.limits)
+    return LandmarkView(
+        landmark_id=row["landmark_id"],
+        name=row["landmark_name"],
+        evaluation_set=row["evaluation_set"],
+        origin=row["origin"],
+        n_images=row["n_images"],
+        reason=_reason(row),
+        galleries=galleries[: evidence.limits.galleries_per_landmark],
+        n_galleries=len(galleries),
+        answers=candidates.get(row["landmark_id"], {}) if by_name else {},
+        removed=True,
+    )
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    if row["origin"] == "text":
+        return "Its name holds a word of the evaluation set's place, and reviewers found it there."
+    photos = "1 photo is" if row["n_confirmed"] == 1 else f"{row['n_confirmed']:,} photos are"
+    queries = "1 query" if row["n_queries"] == 1 else f"{row['n_queries']:,} queries"
+    return f"{photos} confirmed to show the landmark of {queries}."
+
+
+def _kept(
+    landmark_id: int,
+    pairs: Views,
+    known: Mapping[int, Mapping[str, Any]],
+    limits: Limits,
+) -> LandmarkView:
+    galleries = _galleries(pairs, limits)
+    row = known.get(landmark_id, _UNKNOWN)
+    return LandmarkView(
+        landmark_id=landmark_id,
+        name=row["landmark_name"],
+        evaluation_set=", ".join(sorted({pair[0] for pair, _ in pairs})),
+        origin="global",
+        n_images=row["n_images"],
+        reason=_suspicion([view for _, view in pairs]),
+        galleries=galleries[: limits.galleries_per_landmark],
+        n_galleries=len(galleries),
+    )
+
+
+def _suspicion(pairs: list[PairView]) -> str:
+    if any(pair.confirmed for pair in pairs):
+        return "Reviewers confirmed a photo, but the policy keeps the landmark."
+    if any(pair.answers for pair in pairs):
+        return "Verified by geometry, but no reviewer confirmed it."
+    return "Verified by geometry; nobody has voted on it yet."
+
+
+def _is_suspicious(pairs: Views, threshold: float) -> bool:
+    return any(view.confirmed or (view.score is not None and view.score >= threshold) for _, view in pairs)
+
+
+def _worst(pairs: Mapping[int, Views]) -> Callable[[int], tuple[int, float, int]]:
+    def key(landmark_id: int) -> tuple[int, float, int]:
+        views = [view for _, view in pairs[landmark_id]]
+        return (-sum(view.confirmed for view in views), -max(view.score or 0 for view in views), landmark_id)
+
+    return key
+
+
+def _galleries(pairs: Views, limits: Limits) -> tuple[Gallery, ...]:
+    """Return one gallery a query, best first, each with its best pairs."""
+    groups: dict[tuple[str, str | None], list[PairView]] = defaultdict(list)
+    for (evaluation_set, query_id, _), view in pairs:
+        groups[evaluation_set, query_id].append(view)
+    ranked = sorted(groups, key=lambda group: (-_n_confirmed(groups[group]), -_best(groups[group]), str(group)))
+    return tuple(
+        Gallery(*group, tuple(sorted(groups[group], key=_rank)[: limits.photos_per_gallery]), len(groups[group]))
+        for group in ranked
+    )
+
+
+def _album(photos: Sequence[str], limits: Limits) -> tuple[Gallery, ...]:
+    """Return the photos of a landmark without a query, or nothing."""
+    shown = tuple(PairView(image_id, confirmed=True) for image_id in photos[: limits.photos_per_gallery])
+    return (Gallery("", None, shown, len(photos)),) if shown else ()
+
+
+def _rank(view: PairView) -> tuple[bool, float, str]:
+    return (not view.confirmed, -(view.score or 0), view.image_id)
+
+
+def _n_confirmed(views: list[PairView]) -> int:
+    return sum(view.confirmed for view in views)
+
+
+def _best(views: list[PairView]) -> float:
+    return max(view.score or 0 for view in views)
+
+
+def _pair(row: Mapping[str, Any]) -> Pair:
+    return row["evaluation_set"], row["query_id"], row["image_id"]

@@ -1,0 +1,283 @@
+"""One HTML file for the curator and the public: it opens offline, runs nothing foreign, and escapes every name.
+
+Pictures are embedded, best evidence first, until the file's budget is spent; what was left out is said in the page. The
+page allows no request and no foreign script by its own Content-Security-Policy: its style and its script are pinned by
+hash. It reads whole without JavaScript, which only adds the filter and the large view.
+"""
+
+import base64
+import hashlib
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from itertools import zip_longest
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from overlap.report.charts import ScoreSplit, bar_chart, score_chart
+from overlap.report.tables import OverlapRow, SizesRow, overlap_grid, sizes_grid
+from overlap.tables import ANSWERS, CONFIRMING
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+Thumbnail: TypeAlias = Callable[[str, str], bytes | None]
+"""Give the JPEG thumbnail of a photo by its source (the set's name) and id; None when there is none."""
+
+ANSWER_WORDS = MappingProxyType(
+    {
+        "same": "same",
+        "same_other_side": "same, other side",
+        "same_site": "same site",
+        "different": "different",
+        "unsure": "unsure",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Hold a labelled value, for example ``Fact("Policy", "paper")``."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class PairView:
+    """Show one training photo beside the query of its gallery.
+
+    Args:
+        score: in [0, 1]; None when the pair was not verified (text candidates).
+        answers: reviewers by answer; no names.
+        confirmed: people, or the policy without people, took the pair for the same landmark.
+    """
+
+    image_id: str
+    score: float | None = None
+    n_inliers: int | None = None
+    n_matches: int | None = None
+    answers: Mapping[str, int] = field(default_factory=dict)
+    confirmed: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Show a query with its photos of one landmark, best first; without query, photos of a text candidate.
+
+    Args:
+        n_pairs: pairs there are in all, of which ``pairs`` may be the first few.
+    """
+
+    evaluation_set: str
+    query_id: str | None
+    pairs: tuple[PairView, ...]
+    n_pairs: int
+
+
+@dataclass(frozen=True)
+class LandmarkView:
+    """Show a landmark with its evidence.
+
+    Args:
+        reason: why it was removed, or why it was kept, in a sentence.
+        origin: how it was found: global, text or closure.
+        answers: reviewers by answer to the text candidate itself.
+        n_galleries: galleries there are in all, of which ``galleries`` may be the first few.
+    """
+
+    landmark_id: int
+    name: str
+    evaluation_set: str
+    origin: str
+    n_images: int
+    reason: str
+    galleries: tuple[Gallery, ...] = ()
+    n_galleries: int = 0
+    answers: Mapping[str, int] = field(default_factory=dict)
+    removed: bool = False
+
+
+@dataclass(frozen=True)
+class QuarantinedPhoto:
+    """Name a photo that could not be used, and why."""
+
+    image_id: str
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Hold everything the page shows; an empty part is said to be empty.
+
+    Args:
+        title: the run's name.
+        training_set: the training photos' source, handed to the thumbnail callable.
+        overlap: Table 2.
+        sizes: Table 3.
+        facts: what ran on what: counts, versions, policy.
+        settings: the config as text, shown as it is.
+        removed: removed landmarks.
+        kept: landmarks with evidence that stay, most suspicious first; ``n_kept`` counts all of them.
+        text: text candidates, removed or not.
+        scores: scores of the verified pairs, by what people said.
+        statuses: pairs by status of the verification.
+        votes: votes by answer.
+        agreement: what the reviewers' agreement is.
+        quarantine: photos that could not be used; ``n_quarantined`` counts all of them.
+        seconds: duration by step, in the order they ran.
+    """
+
+    title: str
+    training_set: str
+    overlap: tuple[OverlapRow, ...]
+    sizes: tuple[SizesRow, ...]
+    facts: tuple[Fact, ...] = ()
+    settings: str = ""
+    removed: tuple[LandmarkView, ...] = ()
+    kept: tuple[LandmarkView, ...] = ()
+    n_kept: int = 0
+    text: tuple[LandmarkView, ...] = ()
+    scores: ScoreSplit = field(default_factory=ScoreSplit)
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    votes: Mapping[str, int] = field(default_factory=dict)
+    agreement: tuple[Fact, ...] = ()
+    quarantine: tuple[QuarantinedPhoto, ...] = ()
+    n_quarantined: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Hold the embedded pictures as data addresses by (source, id), and how many found no room."""
+
+    addresses: Mapping[tuple[str, str], str]
+    n_left_out: int
+
+
+def write_report(path: Path, content: ReportContent, *, thumbnail: Thumbnail, pictures_mb: float = 20) -> Path:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: the HTML file; replaced when it is there.
+        thumbnail: called once for each photo that is shown, until the budget is spent.
+        pictures_mb: megabytes that all pictures may take in the file; the page says what was left out.
+
+    Returns:
+        The path.
+    """
+    page = render_report(content, thumbnail=thumbnail, pictures_mb=pictures_mb)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with draft.open("wb") as file:
+            file.write(page.encode("utf-8", "backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def render_report(content: ReportContent, *, thumbnail: Thumbnail, pictures_mb: float = 20) -> str:
+    """Render the page as text; the same content gives the same page."""
+    pictures = _embed(content, thumbnail, int(pictures_mb * 1_000_000))
+    style, script = _shipped("report.css"), _shipped("report.js")
+    return _template().render(
+        content=content,
+        pictures=pictures,
+        overlap=overlap_grid(content.overlap),
+        sizes=sizes_grid(content.sizes),
+        total=content.overlap[-1],
+        score_chart=score_chart(content.scores),
+        status_chart=bar_chart({name.replace("_", " "): count for name, count in content.statuses.items()}),
+        vote_chart=bar_chart(_in_words(content.votes)),
+        seconds_chart=bar_chart(content.seconds),
+        style=style,
+        script=script,
+        policy=_security_policy(style, script),
+    )
+
+
+def _embed(content: ReportContent, thumbnail: Thumbnail, budget: int) -> Pictures:
+    """Embed pictures as long as there is room, each landmark's best before any landmark's second best."""
+    uses = Counter(_photos(content))
+    addresses: dict[tuple[str, str], str] = {}
+    n_left_out = 0
+    for photo, n_uses in uses.items():
+        picture = thumbnail(*photo) if budget > 0 else b""
+        if picture is None:
+            continue
+        address = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
+        if not picture or len(address) * n_uses > budget:
+            n_left_out += 1
+            continue
+        addresses[photo] = address
+        budget -= len(address) * n_uses
+    return Pictures(MappingProxyType(addresses), n_left_out)
+
+
+def _photos(content: ReportContent) -> Iterable[tuple[str, str]]:
+    """List the photos in order of worth: round by round, one of each landmark a round."""
+    for landmarks in (content.removed, content.kept, content.text):
+        queues = [list(_photos_of(landmark, content.training_set)) for landmark in landmarks]
+        for turn in zip_longest(*queues):
+            yield from (photo for photo in turn if photo is not None)
+
+
+def _photos_of(landmark: LandmarkView, training_set: str) -> Iterable[tuple[str, str]]:
+    for gallery in landmark.galleries:
+        if gallery.query_id is not None:
+            yield gallery.evaluation_set, gallery.query_id
+        yield from ((training_set, pair.image_id) for pair in gallery.pairs)
+
+
+def _security_policy(style: str, script: str) -> str:
+    return (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _in_words(answers: Mapping[str, int]) -> dict[str, int]:
+    return {ANSWER_WORDS[answer]: answers.get(answer, 0) for answer in ANSWERS} if answers else {}
+
+
+def _chips(answers: Mapping[str, int]) -> Sequence[tuple[str, int, bool]]:
+    """Return (words, count, confirms) of the answers that were given, in the order of ANSWERS."""
+    return [(ANSWER_WORDS[name], answers[name], name in CONFIRMING) for name in ANSWERS if answers.get(name)]
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _shipped(name: str) -> str:
+    return resources.files("overlap.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("overlap.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"chips": _chips, "plural": _plural}
+    return environment.get_template("report.html.jinja")

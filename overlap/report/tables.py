@@ -1,0 +1,239 @@
+"""The paper's Table 2 (what overlaps) and Table 3 (what is left), as values, text, CSV and rich tables.
+
+Source: arXiv 2404.01524, Tables 2 and 3; tests/report/test_tables.py holds their figures to the digit.
+"""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from overlap.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TEXT = "TEXT"
+TOTAL = "TOTAL"
+OVERLAP_COLUMNS = ("EVAL", "#EVAL IMG", "#DUPL EVAL", "#DUPL GLDv2 GID", "#DUPL GLDv2 IMG")
+SIZES_COLUMNS = ("NAME", "#IMAGES", "#CATEGORIES")
+
+
+@dataclass(frozen=True)
+class OverlapRow:
+    """Hold one row of Table 2.
+
+    Args:
+        name: the evaluation set, ``TEXT`` for landmarks found by their name alone, or ``TOTAL``.
+        n_queries: its queries; None for ``TEXT``, which has none.
+        n_duplicated: those of them that show a removed landmark.
+        n_landmarks: removed landmarks; one counts once.
+        n_images: their photos in train_clean.csv.
+    """
+
+    name: str
+    n_queries: int | None
+    n_duplicated: int | None
+    n_landmarks: int
+    n_images: int
+
+
+@dataclass(frozen=True)
+class SizesRow:
+    """Hold one row of Table 3: a version of the training set and its size."""
+
+    name: str
+    n_images: int
+    n_categories: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Hold one cell that is not as expected; None stands for a cell or row that is not there."""
+
+    row: str
+    column: str
+    expected: int | None
+    found: int | None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Hold a table ready to be shown: cells are text, the first column names the row, the others are numbers.
+
+    Args:
+        has_total: the last row sums the others.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    has_total: bool = False
+
+
+Row = TypeVar("Row", OverlapRow, SizesRow)
+
+
+def overlap_table(
+    removals: pa.Table, *, n_queries: Mapping[str, int], duplicated_queries: Mapping[str, int]
+) -> tuple[OverlapRow, ...]:
+    """Count what was removed, by evaluation set: the paper's Table 2.
+
+    Args:
+        removals: REMOVALS. A landmark counts once: by what was seen before what was read, then by the order of the
+            evaluation sets; its other rows are not counted again.
+        n_queries: queries by evaluation set; its order is the order of the rows.
+        duplicated_queries: queries that show a removed landmark; a set that is not named has none.
+
+    Returns:
+        A row an evaluation set, then ``TEXT``, then ``TOTAL``.
+
+    Raises:
+        DataError: an evaluation set is unknown, or has more duplicated queries than queries.
+    """
+    _check_sets(removals, n_queries, duplicated_queries)
+    counted = _count_once(removals, (*n_queries, TEXT))
+    rows = [
+        OverlapRow(name, n_queries.get(name), None if name == TEXT else duplicated_queries.get(name, 0), *counted[name])
+        for name in (*n_queries, TEXT)
+    ]
+    total = OverlapRow(
+        TOTAL,
+        sum(n_queries.values()),
+        sum(duplicated_queries.values()),
+        sum(row.n_landmarks for row in rows),
+        sum(row.n_images for row in rows),
+    )
+    return (*rows, total)
+
+
+def sizes_table(training_sets: Mapping[str, tuple[int, int]]) -> tuple[SizesRow, ...]:
+    """Give the sizes of the training set's versions, name -> (images, categories): the paper's Table 3."""
+    return tuple(SizesRow(name, *size) for name, size in training_sets.items())
+
+
+def compare_rows(found: Sequence[Row], expected: Sequence[Row]) -> list[Difference]:
+    """List the cells that differ, in the order of the expected rows, then rows that were not expected."""
+    ours, theirs = _cells(found), _cells(expected)
+    return [
+        Difference(*cell, theirs.get(cell), ours.get(cell))
+        for cell in theirs | ours
+        if theirs.get(cell) != ours.get(cell)
+    ]
+
+
+def overlap_grid(rows: Sequence[OverlapRow]) -> Grid:
+    """Format Table 2 as the paper prints it: ``36 (51%)``, ``1,227``, nothing where there is nothing to count."""
+    cells = tuple(
+        (row.name, _number(row.n_queries), _share(row), _number(row.n_landmarks), _number(row.n_images)) for row in rows
+    )
+    return Grid("Table 2. Landmarks shared with the evaluation sets", OVERLAP_COLUMNS, cells, has_total=True)
+
+
+def sizes_grid(rows: Sequence[SizesRow]) -> Grid:
+    """Format Table 3 as the paper prints it."""
+    cells = tuple((row.name, _number(row.n_images), _number(row.n_categories)) for row in rows)
+    return Grid("Table 3. Size of the training set", SIZES_COLUMNS, cells)
+
+
+def render_text(grid: Grid) -> str:
+    """Render a table as plain text, aligned, for logs, files and terminals that show no boxes."""
+    lines = (grid.columns, *grid.rows)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(grid.columns))]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    body = [_aligned(row, widths) for row in grid.rows]
+    if grid.has_total:
+        body.insert(-1, rule)
+    return "\n".join([grid.caption, rule, _aligned(grid.columns, widths), rule, *body, rule]) + "\n"
+
+
+def rich_table(grid: Grid) -> "Table":
+    """Build the table for a rich console; cells are text, never markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=grid.caption, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for position, name in enumerate(grid.columns):
+        table.add_column(Text(name), justify="right" if position else "left", overflow="fold")
+    for row in grid.rows:
+        is_total = grid.has_total and row is grid.rows[-1]
+        table.add_row(*map(Text, row), style="bold" if is_total else None)
+    return table
+
+
+def render_csv(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> str:
+    """Render the counts as CSV, numbers as numbers, a missing count as an empty cell.
+
+    A name that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows[:1]:
+        writer.writerow([field.name for field in dataclasses.fields(row)])
+    for row in rows:
+        name, *counts = dataclasses.astuple(row)
+        writer.writerow([f"'{name}" if name[:1] in "=+-@\t" else name, *counts])
+    return text.getvalue()
+
+
+def _check_sets(removals: pa.Table, n_queries: Mapping[str, int], duplicated_queries: Mapping[str, int]) -> None:
+    found = {row["evaluation_set"] for row in removals.select(["evaluation_set", "origin"]).to_pylist() if _seen(row)}
+    unknown = sorted((found | set(duplicated_queries)) - set(n_queries))
+    if unknown:
+        raise DataError(
+            f"removals: evaluation set(s) {', '.join(unknown)} are not among those of the config "
+            f"({', '.join(n_queries)}); decide again with 'overlap publish'"
+        )
+    for name, duplicated in duplicated_queries.items():
+        if duplicated > n_queries[name]:
+            raise DataError(f"{name}: {duplicated} duplicated queries are more than its {n_queries[name]} queries")
+
+
+def _count_once(removals: pa.Table, order: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return landmarks and photos by row name, each landmark at its first place in the order."""
+    place = {name: position for position, name in enumerate(order)}
+    rows = [
+        (place[row["evaluation_set"] if _seen(row) else TEXT], row["landmark_id"], row["n_images"])
+        for row in removals.select(["landmark_id", "evaluation_set", "origin", "n_images"]).to_pylist()
+    ]
+    first = {landmark_id: (position, n_images) for position, landmark_id, n_images in sorted(rows, reverse=True)}
+    return {
+        name: (
+            sum(found == position for found, _ in first.values()),
+            sum(n_images for found, n_images in first.values() if found == position),
+        )
+        for name, position in place.items()
+    }
+
+
+def _seen(row: Mapping[str, object]) -> bool:
+    return row["origin"] != "text"
+
+
+def _cells(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> dict[tuple[str, str], int | None]:
+    return {
+        (row.name, field.name): getattr(row, field.name)
+        for row in rows
+        for field in dataclasses.fields(row)
+        if field.name != "name"
+    }
+
+
+def _number(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+def _share(row: OverlapRow) -> str:
+    if not row.n_queries or row.n_duplicated is None or row.name == TOTAL:
+        return _number(row.n_duplicated)
+    return f"{row.n_duplicated:,} ({row.n_duplicated / row.n_queries:.0%})"
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (f"{cell:{'>' if column else '<'}{widths[column]}}" for column, cell in enumerate(cells))
+    return "  ".join([first, *others]).rstrip()

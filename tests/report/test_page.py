@@ -1,0 +1,359 @@
+import base64
+import dataclasses
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overlap.errors import DataError
+from overlap.images import encode_jpeg
+from overlap.report.charts import ScoreSplit
+from overlap.report.page import (
+    Fact,
+    Gallery,
+    LandmarkView,
+    PairView,
+    QuarantinedPhoto,
+    ReportContent,
+    render_report,
+    write_report,
+)
+from overlap.report.tables import OverlapRow, SizesRow
+
+EMPTY = ReportContent(
+    "nothing 1.0.0",
+    "gldv2",
+    (OverlapRow("roxford5k", 70, 0, 0, 0), OverlapRow("TEXT", None, None, 0, 0), OverlapRow("TOTAL", 70, 0, 0, 0)),
+    (SizesRow("gldv2", 1_580_470, 81_313),),
+)
+
+
+def no_picture(source, image_id):
+    return None
+
+
+def drawn(source, image_id):
+    """Draw a facade whose colours come from the photo's id."""
+    rng = np.random.default_rng(list(f"{source}/{image_id}".encode()))
+    height, width = int(rng.integers(60, 160)), int(rng.integers(60, 160))
+    rows = np.linspace(0, 1, height)[:, None, None]
+    picture = np.broadcast_to(rng.integers(90, 255, 3) * rows, (height, width, 3)).astype(np.uint8).copy()
+    for left in range(8, width - 16, 24):
+        picture[height // 3 : height // 2, left : left + 12] = rng.integers(0, 90, 3)
+    return encode_jpeg(picture)
+
+
+def landmark(landmark_id, name="Keep", *, n_queries=2, n_photos=3, removed=True):
+    galleries = tuple(
+        Gallery(
+            "roxford5k",
+            f"query_{landmark_id}_{query}",
+            tuple(
+                PairView(f"{landmark_id:04x}{query:04x}{photo:08x}", 0.9, 120, 200, {"same": 2, "unsure": 1}, photo < 2)
+                for photo in range(n_photos)
+            ),
+            n_photos + 1,
+        )
+        for query in range(n_queries)
+    )
+    return LandmarkView(
+        landmark_id, name, "roxford5k", "global", 31, "Because.", galleries, n_queries + 2, removed=removed
+    )
+
+
+FULL = ReportContent(
+    title="photos-clean 1.0.0",
+    training_set="gldv2",
+    overlap=(
+        OverlapRow("rparis6k", 70, 36, 11, 1227),
+        OverlapRow("roxford5k", 70, 38, 6, 315),
+        OverlapRow("TEXT", None, None, 1, 23),
+        OverlapRow("TOTAL", 140, 74, 18, 1565),
+    ),
+    sizes=(SizesRow("gldv2", 1_580_470, 81_313), SizesRow("photos-clean", 1_578_905, 81_295)),
+    facts=(Fact("Policy", "paper"), Fact("Training photos", "1,580,470")),
+    settings='name = "photos"',
+    removed=(landmark(1, "Radcliffe Camera"), landmark(2, "Panthéon")),
+    kept=(landmark(3, "Look-alike", removed=False),),
+    n_kept=5,
+    text=(
+        LandmarkView(7, "Hôtel des Invalides (Paris)", "", "text", 23, "", answers={"same": 3}, removed=True),
+        LandmarkView(8, "Oxford Street, Sydney", "", "text", 4, ""),
+    ),
+    scores=ScoreSplit((0.8, 0.9), (0.3,), (0.1,) * 20, 0.5),
+    statuses={"ok": 12, "too_few_matches": 3},
+    votes={"same": 10, "different": 4},
+    agreement=(Fact("Krippendorff's alpha", "0.87"),),
+    quarantine=(QuarantinedPhoto("12345678901234e5", "gldv2", "a/b.jpg", "the JPEG is truncated"),),
+    n_quarantined=3,
+    seconds={"verify": 655.1, "search": 11.4},
+)
+
+
+class Page(HTMLParser):
+    """Collect elements, and the text of each landmark's heading."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.headings, self.words, self.blocks = [], [], [], {}
+        self._open = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "h3":
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        inside = self._open[-1] if self._open else ""
+        if inside in ("style", "script"):
+            self.blocks[inside] = self.blocks.get(inside, "") + data
+            return
+        if inside == "h3":
+            self.headings[-1] += data
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def full():
+    return render_report(FULL, thumbnail=drawn)
+
+
+def test_the_page_shows_the_papers_tables_and_every_landmark(full):
+    text = Page(full).text
+    for words in ("rparis6k 70 36 (51%) 11 1,227", "TOTAL 140 74 18 1,565", "photos-clean 1,578,905 81,295"):
+        assert words in text
+    for words in ("Radcliffe Camera", "Panthéon", "Look-alike", "Hôtel des Invalides (Paris)", "query_1_0"):
+        assert words in text
+    for words in ("score 0.90", "120 inliers of 200", "2 same", "1 unsure", "Not confirmed", "Because."):
+        assert words in text
+    for words in ("and 1 more photo", "and 2 more queries", "the first 1 of 5", "3 photos could not be used"):
+        assert words in text
+    for words in ("threshold 0.5", "20 without a vote", "too few matches 3", "655.1 s", "Krippendorff's alpha 0.87"):
+        assert words in text
+    assert "left out" not in text
+
+
+def test_pictures_are_the_thumbnails_with_alt_texts_and_the_colours_of_figure_2(full):
+    images = [attributes for tag, attributes in Page(full).tags if tag == "img"]
+    assert len(images) == 3 * 2 * 4
+    first, second = images[:2]
+    assert first["alt"] == "Query query_1_0 of roxford5k"
+    assert second["alt"] == "Training photo 0001000000000000 of Radcliffe Camera"
+    assert [image["class"] for image in images[:4]] == ["query", "match", "match", "other"]
+    picture = base64.b64decode(second["src"].removeprefix("data:image/jpeg;base64,"))
+    assert picture == drawn("gldv2", "0001000000000000")
+
+
+def test_the_page_asks_for_nothing_and_pins_its_own_style_and_script(full):
+    page = Page(full)
+    for _tag, attributes in page.tags:
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "action", "data", "srcset", "poster"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/jpeg;base64,"))
+    (policy,) = [a["content"] for tag, a in page.tags if tag == "meta" and a.get("http-equiv")]
+    assert policy.startswith("default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; ")
+    for name in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(page.blocks[name].encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"url\(|@import|https?:", full)
+
+
+def test_links_of_the_contents_lead_somewhere(full):
+    page = Page(full)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [attributes["href"][1:] for tag, attributes in page.tags if tag == "a"]
+    assert len(targets) >= 8
+    assert set(targets) <= set(ids)
+
+
+@pytest.mark.parametrize("field", ["name", "reason", "evaluation_set"])
+def test_hostile_text_adds_no_element(full, field):
+    hostile = "</h3><script>alert(1)</script><img src=x onerror=y> \"' {{ 7 * 7 }} &amp; </style>"
+    changed = dataclasses.replace(FULL.removed[0], **{field: hostile})
+    page = Page(render_report(dataclasses.replace(FULL, removed=(changed, FULL.removed[1])), thumbnail=drawn))
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in Page(full).tags]
+    assert " ".join(hostile.split()) in page.text
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_name_is_shown_as_it_is(name):
+    content = dataclasses.replace(EMPTY, removed=(landmark(1, name, n_queries=0),))
+    assert Page(render_report(content, thumbnail=no_picture)).headings[0] == name
+
+
+def test_ids_titles_settings_and_facts_are_escaped_too():
+    hostile = "<b>&"
+    pair = Gallery(hostile, hostile, (PairView(hostile),), 1)
+    content = dataclasses.replace(
+        FULL,
+        title=hostile,
+        training_set=hostile,
+        overlap=(OverlapRow(hostile, 1, 1, 1, 1), OverlapRow("TOTAL", 1, 1, 1, 1)),
+        sizes=(SizesRow(hostile, 1, 1),),
+        facts=(Fact(hostile, hostile),),
+        settings=hostile,
+        removed=(LandmarkView(1, hostile, hostile, hostile, 1, hostile, (pair,), 1),),
+        text=(LandmarkView(2, hostile, "", "text", 1, ""),),
+        statuses={hostile: 1},
+        quarantine=(QuarantinedPhoto(*(hostile,) * 4),),
+        seconds={hostile: 1.0},
+    )
+    assert hostile not in render_report(content, thumbnail=drawn)
+
+
+def test_an_empty_report_reads_well():
+    text = Page(render_report(EMPTY, thumbnail=no_picture)).text
+    assert "Nothing was removed: no landmark of the training set was found to be in an evaluation set." in text
+    for words in (
+        "Nobody has voted yet.",
+        "No landmark was removed.",
+        "No landmark that stays has a verified or confirmed pair.",
+        "No landmark is named after a configured word.",
+        "No pair was verified.",
+        "Every photo could be read.",
+    ):
+        assert words in text
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_one_of_each_is_said_in_the_singular():
+    content = dataclasses.replace(EMPTY, overlap=(OverlapRow("TOTAL", 1, 1, 1, 1),), removed=(landmark(1),))
+    text = Page(render_report(content, thumbnail=no_picture)).text
+    assert "1 landmark removed 1 photo removed 1 of 1 query show" in text
+
+
+def test_pictures_stop_at_the_budget_and_the_page_says_so():
+    asked = []
+
+    def large(source, image_id):
+        asked.append((source, image_id))
+        return b"\xff\xd8" + b"x" * 30_000
+
+    landmarks = tuple(landmark(number) for number in range(1, 6))
+    page = render_report(dataclasses.replace(EMPTY, removed=landmarks), thumbnail=large, pictures_mb=0.5)
+    assert len(asked) == len(set(asked)), "a photo is read once"
+    shown = page.count("data:image/jpeg;base64,")
+    assert shown == 500_000 // 40_027
+    assert len(page) < 500_000 + 100_000
+    assert f"To keep this file small, {5 * 8 - shown} pictures are left out" in page
+    images = [attributes["alt"] for tag, attributes in Page(page).tags if tag == "img"]
+    assert sum(alt.startswith("Query query_") and "_0 of" in alt for alt in images) == 5, "each landmark has its best"
+
+
+def test_a_photo_shown_twice_counts_twice_and_is_read_once():
+    pair = PairView("aa", 0.9)
+    twice = dataclasses.replace(
+        landmark(1), galleries=tuple(Gallery("roxford5k", query, (pair,), 1) for query in ("q1", "q2"))
+    )
+    asked = []
+
+    def one(source, image_id):
+        asked.append(image_id)
+        return b"\xff\xd8" + b"x" * 748 if image_id == "aa" else None
+
+    content = dataclasses.replace(EMPTY, removed=(twice,))
+    assert render_report(content, thumbnail=one, pictures_mb=0.0021).count("data:image/jpeg;base64,") == 2
+    assert render_report(content, thumbnail=one, pictures_mb=0.0019).count("data:image/jpeg;base64,") == 0
+    assert asked.count("aa") == 2
+
+
+def test_a_photo_without_thumbnail_is_named_and_not_counted_as_left_out():
+    page = render_report(FULL, thumbnail=no_picture)
+    assert page.count("no picture") == 24
+    assert "left out" not in page
+    assert "0001000000000000" in page
+
+
+def test_the_same_content_gives_the_same_page(full):
+    assert render_report(FULL, thumbnail=drawn) == full
+
+
+def test_write_report_replaces_the_file_whole_or_not_at_all(tmp_path, full):
+    path = tmp_path / "new" / "report.html"
+    assert write_report(path, FULL, thumbnail=drawn) == path
+    assert path.read_text(encoding="utf-8") == full
+
+    def broken(source, image_id):
+        raise DataError("no such photo")
+
+    with pytest.raises(DataError, match="no such photo"):
+        write_report(path, FULL, thumbnail=broken)
+    assert path.read_text(encoding="utf-8") == full
+    write_report(path, EMPTY, thumbnail=no_picture)
+    assert "nothing 1.0.0" in path.read_text(encoding="utf-8")
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_failed_write_leaves_no_draft(tmp_path, monkeypatch):
+    def full_disk(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(tmp_path / "report.html", EMPTY, thumbnail=no_picture)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_unicode_is_written_escaped(tmp_path):
+    content = dataclasses.replace(EMPTY, removed=(landmark(1, "broken \ud800 name"),))
+    path = write_report(tmp_path / "report.html", content, thumbnail=no_picture)
+    assert "broken \\ud800 name" in path.read_text(encoding="utf-8")
+
+
+def test_the_report_needs_the_base_install_only():
+    program = """
+import sys
+import overlap.report.gather
+from overlap.report.page import ReportContent, render_report
+from overlap.report.tables import OverlapRow
+render_report(ReportContent("t", "g", (OverlapRow("TOTAL", 1, 0, 0, 0),), ()), thumbnail=lambda *_: None)
+print(sorted({"torch", "faiss", "cv2", "kornia", "pycolmap", "matplotlib", "PIL", "pandas"} & set(sys.modules)))
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed (apt-get install chromium)")
+def test_a_browser_runs_the_page_without_complaint(tmp_path):
+    path = write_report(tmp_path / "report.html", FULL, thumbnail=drawn)
+    flags = [
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+        *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}"),
+        *("--enable-logging=stderr", "--dump-dom"),
+    ]
+    done = subprocess.run(
+        ["chromium", *flags, path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )
+    assert "Content Security Policy" not in done.stderr
+    assert "Uncaught" not in done.stderr
+    shown = Page(done.stdout)
+    assert [a for tag, a in shown.tags if tag == "p" and a.get("class") == "filter"] == [{"class": "filter"}], (
+        "script ran"
+    )
+    assert {a["role"] for tag, a in shown.tags if tag == "img"} == {"button"}
