@@ -1,0 +1,159 @@
+"""Prove a release: its checksums, its figures, and that source minus removals is what it holds, byte by byte."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from overlap.errors import DataError
+from overlap.manifests.records import read_records
+from overlap.manifests.release import (
+    RELEASE_FILE,
+    REMOVALS_FILE,
+    SUMS_FILE,
+    Tally,
+    checksums,
+    keep,
+    sha256,
+)
+from overlap.sheets import read_rows
+
+_SHOWN = 100
+
+
+def verify_release(folder: Path, *, source: Path) -> list[str]:
+    """Check a release against the upstream file it was made from.
+
+    Args:
+        folder: the release.
+        source: the first upstream file, train_clean.csv; or a folder that holds every upstream file, which checks all.
+
+    Returns:
+        What is wrong, in words, one finding each; empty when the release is proven.
+
+    Raises:
+        DataError: there is no such folder, or no such source, or the source is not a CSV with landmark ids.
+    """
+    if not folder.is_dir() or not any((folder / name).exists() for name in (RELEASE_FILE, REMOVALS_FILE, SUMS_FILE)):
+        raise DataError(f"{folder} is not a release: it holds no {RELEASE_FILE}, {REMOVALS_FILE} or {SUMS_FILE}")
+    if not source.exists():
+        raise DataError(f"{source} is not there; give the upstream train_clean.csv that the release was made from")
+    findings = list(_checksum_findings(folder))
+    try:
+        said, listed = _read_release(folder), _read_list(folder)
+        for name, path in _sources(said["files"], source).items():
+            findings += _file_findings(folder / name, path, said["files"][name], listed)
+        findings += _list_findings(said["removals"], listed)
+    except _BrokenError as error:
+        findings.append(str(error))
+    return findings
+
+
+class _BrokenError(Exception):
+    """The release can't be read far enough to go on."""
+
+
+def _checksum_findings(folder: Path) -> Iterator[str]:
+    try:
+        written = (folder / SUMS_FILE).read_bytes().decode(errors="replace").splitlines(keepends=True)
+    except FileNotFoundError:
+        yield f"{SUMS_FILE} is missing"
+        return
+    actual = checksums(folder).splitlines(keepends=True)
+    yield from (f"{SUMS_FILE} says {line.rstrip()!r}, which no file matches" for line in written if line not in actual)
+    yield from (f"{SUMS_FILE} lacks {line.rstrip()!r}, which is there" for line in actual if line not in written)
+    if written != actual and set(written) == set(actual):
+        yield f"{SUMS_FILE} is not in order, or says a line twice"
+
+
+def _read_release(folder: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))
+        files, removals = said["files"], said["removals"]
+        if not files or not all(isinstance(figures, dict) for figures in (*files.values(), removals)):
+            raise ValueError("no figures")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _BrokenError(f"{RELEASE_FILE} can't be read: {error}") from None
+    return dict(said)
+
+
+def _read_list(folder: Path) -> dict[int, str]:
+    try:
+        rows = read_rows(folder / REMOVALS_FILE, ("landmark_id", "n_images"))
+        return {int(landmark_id): n_images for _, (landmark_id, n_images) in rows}
+    except (DataError, ValueError) as error:
+        raise _BrokenError(f"{REMOVALS_FILE} can't be read: {error}") from None
+
+
+def _sources(files: Mapping[str, Any], source: Path) -> dict[str, Path]:
+    if source.is_dir():
+        return {name: source / name for name in files}
+    digest = sha256(source)
+    by_hash = [name for name, figures in files.items() if figures.get("upstream_sha256") == digest]
+    named = [name for name in files if name == source.name]
+    return {next(iter([*by_hash, *named, *files])): source}
+
+
+def _file_findings(released: Path, source: Path, said: Mapping[str, Any], listed: Mapping[int, str]) -> list[str]:
+    name = released.name
+    if not source.is_file() or not released.is_file():
+        return [f"{path} is missing" for path in (source, released) if not path.is_file()]
+    digest, tally = sha256(source), Tally()
+    findings = []
+    if said.get("upstream_sha256") != digest:
+        findings.append(
+            f"{source} has SHA-256 {digest}, but {RELEASE_FILE} says that {name} was made from "
+            f"{said.get('upstream_sha256')}: it is not the upstream file of this release"
+        )
+    findings += _byte_findings(released, source, listed.keys(), tally)
+    figures = tally.figures()
+    if {key: said.get(key) for key in figures} != figures:
+        findings.append(f"{RELEASE_FILE} says {said} of {name}, but source minus removals has {figures}")
+    return findings + _image_findings(source, tally, listed, said)
+
+
+def _byte_findings(released: Path, source: Path, removed: Collection[int], tally: Tally) -> list[str]:
+    """Compare until the first difference, but read the source to its end for the counts."""
+    findings: list[str] = []
+    with released.open("rb") as file:
+        line = 1
+        for record in keep(read_records(source), removed, tally=tally):
+            if findings:
+                continue
+            found = file.read(len(record.raw))
+            if found != record.raw:
+                findings.append(_difference(released, line, found + file.readline(), source, record.line, record.raw))
+            line += record.raw.count(b"\n")
+        rest = b"" if findings else file.readline()
+    if rest:
+        findings.append(f"{released.name} line {line}: {_shown(rest)} and what follows is not in {source}")
+    return findings
+
+
+def _difference(released: Path, line: int, found: bytes, source: Path, source_line: int, expected: bytes) -> str:
+    return (
+        f"{released.name} line {line} differs: expected {_shown(expected)} (line {source_line} of {source}), "
+        f"found {_shown(found.splitlines(keepends=True)[0] if found else b'')}"
+    )
+
+
+def _shown(raw: bytes) -> str:
+    text = raw[:_SHOWN].decode(errors="backslashreplace")
+    return repr(text) + ("..." if len(raw) > _SHOWN else "")
+
+
+def _image_findings(source: Path, tally: Tally, listed: Mapping[int, str], said: Mapping[str, Any]) -> list[str]:
+    """Compare the list's n_images with the file they were counted in, the first upstream file."""
+    if not said.get("counted"):
+        return []
+    return [
+        f"{REMOVALS_FILE} says {n_images} images of landmark_id {landmark}, {source} holds {tally.removed[landmark]}"
+        for landmark, n_images in listed.items()
+        if landmark not in tally.removed or str(tally.removed[landmark]) != n_images
+    ]
+
+
+def _list_findings(said: Mapping[str, Any], listed: Mapping[int, str]) -> list[str]:
+    images = sum(int(n_images) for n_images in listed.values() if n_images.isdigit())
+    found = {"landmarks": len(listed), "images": images}
+    return [] if said == found else [f"{RELEASE_FILE} says {dict(said)} were removed, {REMOVALS_FILE} lists {found}"]
