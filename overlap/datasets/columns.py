@@ -12,6 +12,7 @@ from overlap.errors import DataError
 
 _BLOCK_BYTES = 64 << 20
 
+_ONE_LINE = r"\A[^\r\n]*\z"
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 
 
@@ -27,14 +28,18 @@ def read_columns(path: Path, required: Sequence[str], *, optional: Sequence[str]
 
     Raises:
         DataError: the file is missing, the header lacks a column or has one twice, or a line has another number of
-            cells than the header.
+            cells than the header, or a cell goes over several lines.
     """
     header = _read_header(path, remedy)
     missing = [name for name in required if name not in header]
     if missing or len(set(header)) < len(header):
         problem = f"lacks {', '.join(missing)}" if missing else "names a column twice"
         raise DataError(f"{path} row 1: the header {','.join(header)!r} {problem}; {remedy}")
-    return _parse(path, [name for name in (*required, *optional) if name in header], remedy)
+    table = _parse(path, [name for name in (*required, *optional) if name in header], remedy)
+    for name in table.column_names:
+        problem = f"the cell {name} goes over several lines; look for a quote that is not closed, or {remedy}"
+        require_match(table[name], _ONE_LINE, path=path, problem=problem)
+    return table
 
 
 def parse_integers(column: pa.Array, path: Path, *, name: str, remedy: str) -> pa.Array:

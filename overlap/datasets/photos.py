@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,10 +57,10 @@ def build_landmarks(photos: PhotoList) -> pa.Table:
     Returns:
         LANDMARKS, in the order of first appearance.
     """
-    rows = pa.table({"landmark_id": photos.landmark_ids, "landmark_name": photos.landmark_names})
-    counts = rows.group_by("landmark_id", use_threads=False).aggregate([("landmark_name", "first"), ([], "count_all")])
-    names = {"landmark_name_first": "landmark_name", "count_all": "n_images"}
-    return checked(counts.rename_columns(names), LANDMARKS)
+    encoded = pc.dictionary_encode(photos.landmark_ids)
+    _, firsts, counts = np.unique(encoded.indices.to_numpy(), return_index=True, return_counts=True)
+    columns = [encoded.dictionary, photos.landmark_names.take(pa.array(firsts)), pa.array(counts)]
+    return checked(pa.table(columns, names=LANDMARKS.names), LANDMARKS)
 
 
 def stamp_photos(paths: pa.Array, *, stamp: str, progress: Progress | None = None) -> pa.Array:
@@ -113,8 +114,8 @@ def inside(name: str, where: str) -> str:
     Raises:
         DataError: it is empty, absolute, or climbs with ``..``.
     """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or ".." in parts or parts[0].endswith(":") or "\0" in name:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":") or "\0" in name:
         raise DataError(
             f"{where}: the path {name!r} leaves the set's folder; give it relative to that folder, without .."
         )

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def read_plain_pickle(path: Path, *, remedy: str, limit_bytes: int = _LIMIT_BYTE
     """
     content = _read(path, limit_bytes, remedy)
     try:
+        _require_small_memo(content)
         # UTF-8, because files written by Python 2 hold byte strings.
         return _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
     except _CodeError as error:
@@ -40,7 +42,15 @@ def read_plain_pickle(path: Path, *, remedy: str, limit_bytes: int = _LIMIT_BYTE
             f"are read; {remedy}"
         ) from None
     except Exception as error:  # the unpickler raises nearly every kind on hostile bytes
-        raise DataError(f"{path}: not a whole pickle ({type(error).__name__}: {error}); {remedy}") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{path}: not a whole pickle ({reason}); {remedy}") from None
+
+
+def _require_small_memo(content: bytes) -> None:
+    """Refuse a few bytes that ask the unpickler for gigabytes, before it obeys."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name.endswith("PUT") and argument is not None and argument >= len(content):
+            raise pickle.UnpicklingError(f"memo entry {argument} in {len(content)} bytes")
 
 
 def _read(path: Path, limit_bytes: int, remedy: str) -> bytes:

@@ -155,7 +155,7 @@ def _parse_box(cells: tuple[str, ...], where: str) -> Box | None:
     except ValueError:
         x0 = y0 = x1 = y1 = math.nan
     # NaN fails every comparison.
-    if not (x0 < x1 < math.inf and y0 < y1 < math.inf):
+    if not (-math.inf < x0 < x1 < math.inf and -math.inf < y0 < y1 < math.inf):
         raise DataError(f"{where}: {','.join(cells)} is no box x0,y0,x1,y1 with x0 < x1 and y0 < y1; {_MEND}")
     return x0, y0, x1, y1
 

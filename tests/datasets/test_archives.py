@@ -1,0 +1,113 @@
+import hashlib
+import io
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overlap.datasets.archives import check_md5, index_archive
+from overlap.errors import DataError
+
+contents = st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=150), st.binary(max_size=1300), max_size=6)
+
+
+@given(files=contents, kind=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT]))
+@settings(max_examples=20, deadline=None)
+def test_spans_hold_the_bytes_that_tarfile_extracts(tmp_path_factory, files, kind):
+    path = tmp_path_factory.mktemp("tar") / "images_000.tar"
+    files = {name[:80]: content for name, content in files.items()}
+    with tarfile.open(path, "w", format=kind) as archive:
+        folder = tarfile.TarInfo("a")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"a/b/{name}.jpg")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    whole = path.read_bytes()
+    index = index_archive(path)
+    assert index["image_id"].to_pylist() == list(files)
+    for row in index.to_pylist():
+        assert whole[row["offset"] : row["offset"] + row["size"]] == files[row["image_id"]]
+
+
+def test_an_archive_cut_anywhere_is_refused(make, tmp_path):
+    """Also between two photos and at their ends, where tarfile itself sees no fault."""
+    whole = make.tar(tmp_path / "whole.tar", {f"{n}.jpg": bytes([65 + n]) * 600 for n in range(3)}).read_bytes()
+    end = 3 * (512 + 1024)
+    for length in [0, 1, 511, 512, 700, 1535, 1536, 1537, 2048, 3072, 3584, end - 1, end, end + 1, end + 511]:
+        path = make.write(tmp_path / "images_007.tar", whole[:length])
+        with pytest.raises(
+            DataError, match=r"images_007\.tar: .*(truncated or damaged).*; fetch it again with 'overlap"
+        ):
+            index_archive(path)
+    assert len(index_archive(make.write(tmp_path / "images_007.tar", whole[: end + 512]))) == 3
+
+
+def test_a_bad_header_in_the_middle_is_refused(make, tmp_path):
+    content = bytearray(make.tar(tmp_path / "images_001.tar", {"a.jpg": b"x", "b.jpg": b"y"}).read_bytes())
+    content[1024:1100] = b"\x07" * 76
+    make.write(tmp_path / "images_001.tar", bytes(content))
+    with pytest.raises(DataError, match="truncated or damaged at byte 1024"):
+        index_archive(tmp_path / "images_001.tar")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("/etc/a.jpg", tarfile.REGTYPE),
+        ("../a.jpg", tarfile.REGTYPE),
+        ("0/../../a.jpg", tarfile.REGTYPE),
+        ("a.jpg", tarfile.SYMTYPE),
+        ("a.jpg", tarfile.LNKTYPE),
+        ("a.jpg", tarfile.FIFOTYPE),
+        ("a.jpg", tarfile.CHRTYPE),
+    ],
+)
+def test_what_is_no_plain_file_below_the_root_is_refused(tmp_path, name, kind):
+    path = tmp_path / "images_000.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "b.jpg"
+        archive.addfile(info)
+    with pytest.raises(DataError, match=r"images_000\.tar: .* is no plain file below the archive's root"):
+        index_archive(path)
+
+
+def test_a_photo_twice_in_one_archive_is_refused(make, tmp_path):
+    path = make.tar(tmp_path / "images_000.tar", {"0/a.jpg": b"x", "1/a.jpg": b"y"})
+    with pytest.raises(DataError, match=r"images_000\.tar photo 1: photo a stands already at .* photo 0"):
+        index_archive(path)
+
+
+def test_missing_archive(tmp_path):
+    with pytest.raises(DataError, match=r"images_000\.tar: no such archive; .* --only images_000\.tar"):
+        index_archive(tmp_path / "images_000.tar")
+
+
+def test_an_archive_that_is_a_folder(tmp_path):
+    with pytest.raises(DataError, match="directory"):
+        index_archive(tmp_path)
+
+
+def test_md5(make, tmp_path):
+    path = make.write(tmp_path / "images_003.tar", b"content")
+    digest = hashlib.md5(b"content").hexdigest()
+    make.write(tmp_path / "md5.images_003.txt", f"{digest}  images_003.tar\n")
+    check_md5(path)
+    check_md5(path.rename(tmp_path / "images_003.tar.part"), name="images_003.tar")
+    make.write(path, b"Content")
+    with pytest.raises(
+        DataError,
+        match=rf"images_003\.tar: MD5 [0-9a-f]{{32}} found, {digest} expected by md5.images_003.txt; delete it",
+    ):
+        check_md5(path)
+    make.write(tmp_path / "md5.images_003.txt", "<html>")
+    with pytest.raises(DataError, match=r"md5\.images_003\.txt: no MD5 checksum in it; delete it and fetch it again"):
+        check_md5(path)
+    (tmp_path / "md5.images_003.txt").unlink()
+    with pytest.raises(
+        DataError, match=r"can't be checked against md5\.images_003\.txt .* --only md5\.images_003\.txt"
+    ):
+        check_md5(path)
