@@ -1,0 +1,239 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from overlap.errors import ConfigError
+from overlap.networks.catalogue import NETWORKS, build_network, load_network
+
+SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+
+
+def photos(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    return build_network(request.param, seed=1).eval()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 97), (20, 20)])
+def test_every_network_returns_unit_rows_of_its_size_for_any_photo(network: nn.Module, size: tuple[int, int]) -> None:
+    with torch.inference_mode():
+        vectors = network(photos(2, 3, *size))
+    assert vectors.shape == (2, network.dimensions)
+    assert vectors.dtype is torch.float32
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
+def test_no_network_lets_photos_of_a_batch_touch_each_other(network: nn.Module) -> None:
+    batch = photos(3, 3, 64, 80)
+    with torch.inference_mode():
+        alone = torch.cat([network(photo[None]) for photo in batch])
+        torch.testing.assert_close(network(batch), alone, atol=1e-5, rtol=0)
+
+
+def test_every_network_passes_gradients_to_every_weight(network: nn.Module) -> None:
+    network.zero_grad()
+    weights = torch.randn(2, network.dimensions, generator=torch.Generator().manual_seed(2))
+    (network(photos(2, 3, 64, 64)) * weights).sum().backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())
+
+
+def test_every_network_normalises_colours_itself(network: nn.Module) -> None:
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    batch = photos(1, 3, 64, 64)
+    seen: list[Tensor] = []
+    handle = network.trunk.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.inference_mode():
+        network(batch)
+    handle.remove()
+    torch.testing.assert_close(seen[0], (batch - mean) / deviation)
+
+
+def test_dimensions_add_one_linear_layer() -> None:
+    network = build_network("gem_small", dimensions=24).eval()
+    with torch.inference_mode():
+        assert network(photos(2, 3, 64, 64)).shape == (2, 24)
+    assert network.state_dict()["whiten.weight"].shape == (24, 64)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_generator_alone() -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first, second, other = (build_network("gem_small", seed=seed).state_dict() for seed in (4, 4, 5))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not torch.equal(first["trunk.conv1.weight"], other["trunk.conv1.weight"])
+
+
+def norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    vectors = {f"{name}.{key}": (channels,) for key in ("weight", "bias", "running_mean", "running_var")}
+    return {**vectors, f"{name}.num_batches_tracked": ()}
+
+
+def resnet_shapes(depths: tuple[int, ...], *, bottleneck: bool) -> dict[str, tuple[int, ...]]:
+    """Restate torchvision's layout from its documentation of the published files."""
+    shapes = {"conv1.weight": (64, 3, 7, 7), **norm_shapes("bn1", 64)}
+    channels = 64
+    for stage, depth in enumerate(depths):
+        width = 64 * 2**stage
+        out = width * (4 if bottleneck else 1)
+        for row in range(depth):
+            name = f"layer{stage + 1}.{row}"
+            kernels = [(width, channels, 1, 1), (width, width, 3, 3), (out, width, 1, 1)]
+            if not bottleneck:
+                kernels = [(width, channels, 3, 3), (width, width, 3, 3)]
+            for number, kernel in enumerate(kernels, start=1):
+                shapes[f"{name}.conv{number}.weight"] = kernel
+                shapes.update(norm_shapes(f"{name}.bn{number}", kernel[0]))
+            if channels != out:
+                shapes[f"{name}.downsample.0.weight"] = (out, channels, 1, 1)
+                shapes.update(norm_shapes(f"{name}.downsample.1", out))
+            channels = out
+    return shapes
+
+
+def mobilenet_shapes() -> dict[str, tuple[int, ...]]:
+    shapes = {"features.0.0.weight": (32, 3, 3, 3), **norm_shapes("features.0.1", 32)}
+    blocks = [16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320]
+    channels = 32
+    for row, out in enumerate(blocks, start=1):
+        name, width = f"features.{row}.conv", channels if row == 1 else channels * 6
+        step = 0
+        if row > 1:
+            shapes[f"{name}.0.0.weight"] = (width, channels, 1, 1)
+            shapes.update(norm_shapes(f"{name}.0.1", width))
+            step = 1
+        shapes[f"{name}.{step}.0.weight"] = (width, 1, 3, 3)
+        shapes.update(norm_shapes(f"{name}.{step}.1", width))
+        shapes[f"{name}.{step + 1}.weight"] = (out, width, 1, 1)
+        shapes.update(norm_shapes(f"{name}.{step + 2}", out))
+        channels = out
+    shapes["features.18.0.weight"] = (1280, 320, 1, 1)
+    return {**shapes, **norm_shapes("features.18.1", 1280)}
+
+
+LAYOUTS = {
+    "gem_resnet18": resnet_shapes((2, 2, 2, 2), bottleneck=False),
+    "gem_resnet34": resnet_shapes((3, 4, 6, 3), bottleneck=False),
+    "gem_resnet50": resnet_shapes((3, 4, 6, 3), bottleneck=True),
+    "gem_resnet101": resnet_shapes((3, 4, 23, 3), bottleneck=True),
+    "gem_mobilenet_v2": mobilenet_shapes(),
+}
+# Published parameter counts less the classifiers' (512 or 2048 or 1280 x 1000 + 1000).
+PARAMETERS = {
+    "gem_resnet18": 11_689_512 - 513_000,
+    "gem_resnet34": 21_797_672 - 513_000,
+    "gem_resnet50": 25_557_032 - 2_049_000,
+    "gem_resnet101": 44_549_160 - 2_049_000,
+    "gem_mobilenet_v2": 3_504_872 - 1_281_000,
+}
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_trunks_have_torchvision_s_layout(name: str) -> None:
+    trunk = build_network(name).get_submodule("trunk")
+    assert {key: tuple(value.shape) for key, value in trunk.state_dict().items()} == LAYOUTS[name]
+    assert sum(weight.numel() for weight in trunk.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(("stage", "stride"), [("layer1.0", 1), ("layer2.0", 2), ("layer4.0", 2)])
+def test_bottlenecks_stride_on_the_3x3_convolution(stage: str, stride: int) -> None:
+    block = build_network("gem_resnet50").get_submodule(f"trunk.{stage}")
+    assert [block.conv1.stride[0], block.conv2.stride[0], block.conv3.stride[0]] == [1, stride, 1]
+
+
+def test_a_saved_network_loads_whole(tmp_path: Path) -> None:
+    network = build_network("gem_small", dimensions=16, seed=3).eval()
+    torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, tmp_path / "w")
+    loaded = load_network("gem_small", tmp_path / "w")
+    assert not loaded.training
+    with torch.inference_mode():
+        assert torch.equal(loaded(photos(2, 3, 64, 64)), network(photos(2, 3, 64, 64)))
+
+
+def test_a_trunk_with_a_classifier_loads_without_it(tmp_path: Path) -> None:
+    source = build_network("gem_resnet18", seed=9).get_submodule("trunk").state_dict()
+    weights = {key: value for key, value in source.items() if not key.endswith("num_batches_tracked")}
+    torch.save(
+        {**weights, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "resnet18.pth"
+    )
+    loaded = load_network("gem_resnet18", tmp_path / "resnet18.pth").get_submodule("trunk").state_dict()
+    assert all(torch.equal(loaded[key], weights[key]) for key in weights)
+
+
+def test_unknown_networks_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"descriptors.network = 'resnet51' is unknown; choose one of gem_small"):
+        build_network("resnet51")
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent.pth: no such checkpoint; descriptors.path names"):
+        load_network("gem_small", tmp_path / "absent.pth")
+
+
+class Trap:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("trapped",)
+
+
+def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": Trap()}, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"w.pth is not a checkpoint of plain tensors \(UnpicklingError\); save the"):
+        load_network("gem_small", tmp_path / "w.pth")
+    assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04broken"])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"w.pth is not a checkpoint of plain tensors"):
+        load_network("gem_small", tmp_path / "w.pth")
+
+
+def test_a_file_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
+    torch.save([torch.zeros(3)], tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"w.pth holds a list, not a state_dict of names and tensors"):
+        load_network("gem_small", tmp_path / "w.pth")
+
+
+def test_another_network_s_checkpoint_is_named(tmp_path: Path) -> None:
+    torch.save(build_network("gem_small").get_submodule("trunk").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(
+        ConfigError, match=r"conv1.weight is \(8, 3, 7, 7\), expected \(64, 3, 7, 7\); set descriptors.ne"
+    ):
+        load_network("gem_resnet18", tmp_path / "w.pth")
+    with pytest.raises(
+        ConfigError, match=r"not a checkpoint of gem_mobilenet_v2: \d+ weights are missing \(first: featu"
+    ):
+        load_network("gem_mobilenet_v2", tmp_path / "w.pth")
+
+
+def test_a_trunk_cannot_give_the_layer_after_it(tmp_path: Path) -> None:
+    torch.save(build_network("gem_small").get_submodule("trunk").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"w.pth holds a trunk alone, without the layer to 32 dimensions; leave"):
+        load_network("gem_small", tmp_path / "w.pth", dimensions=32)
+
+
+def test_importing_the_catalogue_does_not_import_torch() -> None:
+    code = "import sys, overlap.networks.catalogue; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_published_mobilenet_weights_give_the_exported_program_s_descriptors() -> None:
+    weights, program = SHARED / "weights/mobilenet_v2_imagenet.pth", SHARED / "weights/mobilenet_v2_gem.pt2"
+    if not (weights.exists() and program.exists()):
+        pytest.skip(f"{weights} and {program.name} are not here")
+    exported = torch.export.load(program).module(check_guards=False)
+    with torch.inference_mode():
+        batch = photos(2, 3, 160, 224)
+        torch.testing.assert_close(load_network("gem_mobilenet_v2", weights)(batch), exported(batch), atol=1e-6, rtol=0)
