@@ -123,6 +123,7 @@ def test_progress_counts_every_photo_once(make, tmp_path):
 
 
 @given(name=names)
+@settings(deadline=None)
 def test_names_survive_the_way_into_a_category_address(name):
     clean = " ".join(name.replace("_", " ").split())
     address = "http://commons.wikimedia.org/wiki/Category:" + quote(clean.replace(" ", "_"), safe="()',")

@@ -2,7 +2,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from overlap.datasets.photos import inside, require_unique, stamp_photos
@@ -10,6 +10,7 @@ from overlap.errors import DataError
 
 
 @given(st.lists(st.text("ab", max_size=3)))
+@settings(deadline=None)
 def test_unique_means_what_a_set_says(values):
     check = lambda: require_unique(pa.array(values, pa.string()), what="word", where="row {}".format)  # noqa: E731
     second = next((row for row, value in enumerate(values) if value in values[:row]), None)
@@ -23,6 +24,7 @@ def test_unique_means_what_a_set_says(values):
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "b c", "...", "", "c:", "\\"]), min_size=1, max_size=5))
 @example(["", "", "a"])
+@settings(deadline=None)
 def test_what_is_let_through_stays_inside(tmp_path_factory, parts):
     name = "/".join(parts)
     root = tmp_path_factory.getbasetemp().resolve()
