@@ -55,7 +55,9 @@ def make_votes(
         voted_at: an instant with its time zone, kept to the millisecond.
         supersedes: by item_id, the vote_id of the reviewer's counting vote on it.
     """
-    said = {"reviewer": reviewer, "seconds": seconds, "note": note, "guideline_version": guideline_version}
+    # An empty cell of a vote file is null, so that empty text would not come back.
+    words = {"note": note or None, "guideline_version": guideline_version or None}
+    said = {"reviewer": reviewer, "seconds": seconds, **words}
     replaced = supersedes or {}
     return _as_votes(
         [

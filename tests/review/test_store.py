@@ -117,7 +117,7 @@ def test_a_vote_that_says_nothing_sound_is_refused(store, table, message):
 
 
 def test_a_vote_on_an_unknown_item_is_refused(tmp_path):
-    with pytest.raises(ReviewError, match="vote 1 of the batch: item [0-9a-f]+ is not in the store; add the queue's"):
+    with pytest.raises(ReviewError, match=r"vote 1 of the batch: item [0-9a-f]+ is not in the store; add the queue's"):
         open_store(tmp_path / "v.sqlite").append_votes(vote())
 
 
@@ -133,7 +133,7 @@ def test_a_second_vote_must_name_the_counting_one(store):
     for supersedes in (None, vote_id(other)):
         with pytest.raises(VoteRefusedError, match=f"is {vote_id(first)}, and supersedes names {supersedes}"):
             store.append_votes(vote(answer="different", at=1, supersedes=supersedes))
-    with pytest.raises(VoteRefusedError, match="it is older than the vote .* set the clock right"):
+    with pytest.raises(VoteRefusedError, match=r"it is older than the vote .* set the clock right"):
         store.append_votes(vote(answer="different", at=-1, supersedes=vote_id(first)))
 
 
@@ -141,7 +141,7 @@ def test_a_merged_vote_names_an_earlier_vote_of_the_same_reviewer_and_item(store
     first = vote(at=3)
     store.append_votes(first)
     for wrong in (vote(reviewer="bob", at=4, supersedes=vote_id(first)), vote(at=2, supersedes=vote_id(first))):
-        with pytest.raises(VoteRefusedError, match="which is no earlier vote of (ann|bob) on this item"):
+        with pytest.raises(VoteRefusedError, match=r"which is no earlier vote of (ann|bob) on this item"):
             store.merge_votes(items(), wrong)
     assert store.merge_votes(items(), vote(answer="unsure", at=4, supersedes=vote_id(first))) == 1
 

@@ -1,0 +1,286 @@
+"""Source minus removals = release, byte by byte; and every change in a release is found."""
+
+import csv
+import json
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overlap.errors import ArtifactError, DataError
+from overlap.manifests.records import read_records
+from overlap.manifests.release import REMOVALS_COLUMNS, apply_removals, checksums, file_names, write_release
+from overlap.manifests.verify import verify_release
+from overlap.tables import REMOVALS, as_table
+
+ABOUT = {"name": "tiny", "version": "1.0.0", "policy": {"name": "paper"}}
+CLEAN = b"landmark_id,images\n1,aa bb cc\n7,dd ee\n9,ff\n12,\n"
+TRAIN = b'id,url,landmark_id\r\naa,"http://x/a,b.jpg",1\r\ndd,"http://x/""d"".jpg",7\r\nzz,http://x/z.jpg,500'
+
+
+def removals(**images):
+    rest = {"evaluation_set": "s", "origin": "global", "n_queries": 1, "n_confirmed": 1, "evidence": ["e1", "e2"]}
+    rows = [
+        rest | {"landmark_id": int(name[1:]), "landmark_name": f"=L{name[1:]}", "n_images": n}
+        for name, n in images.items()
+    ]
+    return as_table(rows, REMOVALS)
+
+
+def upstream(folder, clean=CLEAN, train=TRAIN):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train_clean.csv").write_bytes(clean)
+    (folder / "train.csv").write_bytes(train)
+    return [folder / "train_clean.csv", folder / "train.csv"]
+
+
+def release(tmp_path, table=None, about=ABOUT, **files):
+    return write_release(
+        tmp_path / "out" / "tiny-1.0.0",
+        upstream=upstream(tmp_path / "up", **files),
+        removals=removals(L7=2) if table is None else table,
+        reasons={7: "seen"},
+        about=about,
+        extra={"README.md": b"card\n", "evidence/votes.csv": b"votes\n"},
+    )
+
+
+@pytest.fixture
+def made(tmp_path):
+    return release(tmp_path)
+
+
+def findings(made, source="train_clean.csv"):
+    return verify_release(made, source=made.parent.parent / "up" / source)
+
+
+def test_a_release_holds_what_is_kept_the_list_and_the_figures(made):
+    assert (made / "train_clean.csv").read_bytes() == CLEAN.replace(b"7,dd ee\n", b"")
+    assert (made / "train.csv").read_bytes() == TRAIN.replace(b'dd,"http://x/""d"".jpg",7\r\n', b"")
+    assert (made / "removals.csv").read_text() == ",".join(REMOVALS_COLUMNS) + "\n7,'=L7,s,global,1,1,2,seen,e1 e2\n"
+    said = json.loads((made / "release.json").read_text())
+    assert said["name"] == "tiny"
+    assert said["removals"] == {"landmarks": 1, "images": 2}
+    clean = said["files"]["train_clean.csv"]
+    assert (clean["rows_in"], clean["rows_out"], clean["images_in"], clean["images_out"]) == (4, 3, 6, 4)
+    assert (said["files"]["train.csv"]["rows_in"], said["files"]["train.csv"]["rows_out"]) == (3, 2)
+    assert [path.name for path in made.parent.iterdir()] == ["tiny-1.0.0"]
+    assert findings(made) == findings(made, "") == []
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum of coreutils is not installed")
+def test_sha256sum_reads_the_checksums(made):
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(command, cwd=made, capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == 6
+
+
+def test_the_same_release_is_left_and_another_is_refused(tmp_path, made):
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+    assert release(tmp_path) == made
+    assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
+    with pytest.raises(DataError, match=r"holds another release \(SHA256SUMS, .*would change\); .*higher release\.ver"):
+        release(tmp_path, removals(L9=1))
+    assert findings(made) == []
+
+
+def test_two_writes_give_the_same_bytes(tmp_path, made):
+    other = release(tmp_path / "again")
+    assert checksums(other) == checksums(made)
+
+
+cells = st.text(st.sampled_from(list('ab ",\n\ré')), max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), cells, cells), min_size=1, max_size=8),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.booleans(),
+    st.data(),
+)
+def test_any_csv_minus_any_removals(tmp_path_factory, rows, end, bom, last_end, data):
+    folder = tmp_path_factory.mktemp("p")
+    source = folder / "train_clean.csv"
+    with source.open("w", newline="", encoding="utf-8-sig" if bom else "utf-8") as file:
+        csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([("landmark_id", "images", "x"), *rows])
+    if not last_end:
+        source.write_bytes(source.read_bytes().removesuffix(end.encode()))
+    gone = data.draw(st.sets(st.sampled_from([row[0] for row in rows])))
+    n_images = {f"L{n}": sum(len(row[1].split()) for row in rows if row[0] == n) for n in gone}
+    made = write_release(folder / "r", upstream=[source], removals=removals(**n_images), reasons={}, about=ABOUT)
+    kept = [record.raw for record in read_records(source) if record.landmark_id not in gone]
+    assert (made / "train_clean.csv").read_bytes() == b"".join(kept)
+    with (made / "train_clean.csv").open(newline="", encoding="utf-8-sig") as file:
+        assert list(csv.reader(file))[1:] == [[str(n), images, x] for n, images, x in rows if n not in gone]
+    assert verify_release(made, source=source) == []
+    apply_removals(made / "removals.csv", source, folder / "applied.csv")
+    assert (folder / "applied.csv").read_bytes() == (made / "train_clean.csv").read_bytes()
+
+
+def test_every_single_changed_byte_is_found(made):
+    for name in file_names(made):
+        path = made / name
+        content = path.read_bytes()
+        for place in range(0, len(content), 1 if name != "release.json" else 7):
+            changed = bytearray(content)
+            changed[place] ^= 1 + place % 255
+            path.write_bytes(changed)
+            assert findings(made), (name, place)
+        path.write_bytes(content)
+    assert findings(made) == []
+
+
+def test_every_missing_and_every_added_file_is_found(made):
+    for name in file_names(made):
+        content = (made / name).read_bytes()
+        (made / name).unlink()
+        assert any(name in finding for finding in findings(made)), name
+        (made / name).write_bytes(content)
+    (made / "more.csv").write_bytes(b"x")
+    assert any("more.csv" in finding and "which is there" in finding for finding in findings(made))
+
+
+KEPT = [b"1,aa bb cc\n", b"9,ff\n", b"12,\n"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (KEPT[1:], r"line 2 differs: expected '1,aa bb cc\\n' \(line 2 of .*\), found '9,ff\\n'"),
+        (KEPT[:2], r"line 4 differs: expected '12,\\n' \(line 5 of .*\), found ''"),
+        ([KEPT[1], KEPT[0], KEPT[2]], "line 2 differs"),
+        ([*KEPT, b"7,dd ee\n"], r"line 5: '7,dd ee\\n' and what follows is not in"),
+        ([KEPT[0], KEPT[0], *KEPT[1:]], r"line 3 differs: expected '9,ff\\n' \(line 4 of"),
+        ([KEPT[0], b"9,f0\n", KEPT[2]], r"line 3 differs: expected '9,ff\\n' .*, found '9,f0\\n'"),
+    ],
+)
+def test_rows_dropped_added_reordered_and_edited_are_found_even_with_new_checksums(made, rows, message):
+    (made / "train_clean.csv").write_bytes(b"landmark_id,images\n" + b"".join(rows))
+    (made / "SHA256SUMS").write_text(checksums(made))
+    found = findings(made)
+    assert len(found) == 1
+    assert pytest.RaisesExc(DataError, match="train_clean.csv " + message).matches(DataError(found[0])), found
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("release.json", '"rows_out": 3', '"rows_out": 2', "release.json says .* of train_clean.csv, but source minus"),
+        ("release.json", '"landmarks": 1', '"landmarks": 2', "were removed, removals.csv lists"),
+        ("removals.csv", ",1,1,2,seen", ",1,1,3,seen", "removals.csv says 3 images of landmark_id 7, .* holds 2"),
+        ("removals.csv", "\n7,", "\n9,", "train_clean.csv line 3 differs"),
+        ("removals.csv", "\n7,", "\nx,", "removals.csv can't be read"),
+        ("release.json", "{", "[", "release.json can't be read"),
+        ("release.json", '"files"', '"fires"', "release.json can't be read: 'files'"),
+    ],
+)
+def test_edited_figures_are_found_even_with_new_checksums(made, name, old, new, message):
+    edit(made / name, old, new)
+    (made / "SHA256SUMS").write_text(checksums(made))
+    found = "; ".join(findings(made))
+    assert pytest.RaisesExc(DataError, match=message).matches(DataError(found)), found
+
+
+def test_checksums_out_of_order_are_found(made):
+    lines = (made / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (made / "SHA256SUMS").write_text("".join(lines[::-1]))
+    assert findings(made) == ["SHA256SUMS is not in order, or says a line twice"]
+
+
+def test_another_source_is_found_and_named(tmp_path, made):
+    upstream(tmp_path / "up", clean=CLEAN.replace(b"9,ff", b"9,fe"))
+    first, second = findings(made)
+    assert "it is not the upstream file of this release" in first
+    assert "line 3 differs: expected '9,fe\\n'" in second
+
+
+def test_a_folder_of_sources_checks_every_file_and_names_a_missing_one(tmp_path, made):
+    upstream(tmp_path / "up", train=TRAIN.replace(b"z.jpg", b"y.jpg"))
+    assert any("train.csv line 3 differs" in finding for finding in findings(made, ""))
+    (tmp_path / "up" / "train.csv").unlink()
+    assert findings(made, "") == [f"{tmp_path}/up/train.csv is missing"]
+
+
+def test_what_is_no_release_is_bad_input(tmp_path, made):
+    with pytest.raises(DataError, match=r"up is not a release: it holds no release\.json"):
+        verify_release(tmp_path / "up", source=tmp_path / "up" / "train_clean.csv")
+    with pytest.raises(DataError, match=r"no\.csv is not there; give the upstream train_clean\.csv"):
+        verify_release(made, source=tmp_path / "no.csv")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (removals(L7=2, L500=1, L501=3), r"train_clean\.csv holds no landmark_id 500, 501, which the removals name"),
+        (removals(L7=3), r"train_clean\.csv holds 2 images of landmark_id 7, the removals say 3"),
+    ],
+)
+def test_removals_of_another_training_set_are_refused(tmp_path, table, message):
+    with pytest.raises(DataError, match=message):
+        release(tmp_path, table)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a//b", "SHA256SUMS", "train.csv", "a b", ".x", "x\ny"])
+def test_names_that_are_no_files_of_a_release_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match="can't be a file of a release: it is taken, or not a plain relative name"):
+        write_release(
+            tmp_path / "r",
+            upstream=upstream(tmp_path / "up"),
+            removals=removals(),
+            reasons={},
+            about=ABOUT,
+            extra={name: b""},
+        )
+
+
+def test_a_release_has_a_name_and_a_version(tmp_path):
+    with pytest.raises(DataError, match="a release needs a name and a version"):
+        release(tmp_path, about={})
+
+
+def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("overlap.manifests.release.checksums", full)
+    with pytest.raises(ArtifactError, match=r"the disk is full: .*tiny-1\.0\.0 was not written"):
+        release(tmp_path)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_applying_needs_ids_only(tmp_path):
+    clean, _ = upstream(tmp_path)
+    (tmp_path / "ids.csv").write_text("landmark_id\n7\n12\n")
+    figures = apply_removals(tmp_path / "ids.csv", clean, tmp_path / "out.csv")
+    assert figures == {"rows_in": 4, "rows_out": 2, "images_in": 6, "images_out": 4}
+    assert (tmp_path / "out.csv").read_bytes() == b"landmark_id,images\n1,aa bb cc\n9,ff\n"
+
+
+def test_applying_refuses_to_overwrite_what_it_reads(tmp_path):
+    clean, _ = upstream(tmp_path)
+    (tmp_path / "ids.csv").write_text("landmark_id\n7\n")
+    (tmp_path / "link.csv").symlink_to(clean)
+    for out in (clean, tmp_path / "link.csv", tmp_path / "ids.csv"):
+        with pytest.raises(DataError, match="is an input and would be overwritten"):
+            apply_removals(tmp_path / "ids.csv", clean, out)
+    assert clean.read_bytes() == CLEAN
+
+
+def test_applying_refuses_strange_ids_and_leaves_the_old_file(tmp_path):
+    clean, _ = upstream(tmp_path)
+    (tmp_path / "ids.csv").write_text("landmark_id\n7\n8\n")
+    (tmp_path / "out.csv").write_text("old")
+    with pytest.raises(DataError, match=r"train_clean\.csv holds no landmark_id 8, which the removals name"):
+        apply_removals(tmp_path / "ids.csv", clean, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "old"

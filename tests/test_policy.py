@@ -1,0 +1,265 @@
+"""The paper's rule by a literal restatement, the shipped policies, and every way to get a policy wrong."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overlap.errors import ConfigError, DataError
+from overlap.policy import SHIPPED, decide, explain, load_policy
+from overlap.tables import ANSWERS, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def key(evaluation_set, query_id, image_id, landmark_id):
+    return f"item:{evaluation_set}:{query_id}:{image_id}:{landmark_id}"
+
+
+def item_row(evaluation_set, query_id, image_id, landmark_id, origin=None):
+    return {
+        "item_id": key(evaluation_set, query_id, image_id, landmark_id),
+        "group_id": "g",
+        "evaluation_set": evaluation_set,
+        "query_id": query_id,
+        "image_id": image_id,
+        "landmark_id": landmark_id,
+        "origin": origin or ("global" if query_id else "text"),
+        "score": None,
+    }
+
+
+def vote_row(asked, reviewer, answer):
+    item = item_row(*asked)
+    rest = {"seconds": None, "note": None, "guideline_version": None, "supersedes": None, "voted_at": START}
+    return item | rest | {"vote_id": f"{item['item_id']}:{reviewer}", "reviewer": reviewer, "answer": answer}
+
+
+def verified_row(asked, score, status="ok"):
+    names = ("evaluation_set", "query_id", "image_id", "landmark_id")
+    rest = {"n_matches": 9, "n_inliers": 8, "geometry": "homography", "matrix": None}
+    return dict(zip(names, asked, strict=True)) | rest | {"score": score, "status": status}
+
+
+LANDMARK_TABLE = as_table(
+    [{"landmark_id": n, "landmark_name": f"L{n}", "n_images": 10 * n} for n in range(10)], LANDMARKS
+)
+
+
+def run(policy, said=(), scores=(), evaluation_sets=(), items=None):
+    """Decide on votes given as (question, reviewer, answer) and scores given as (question, score, status)."""
+    asked = {question for question, *_ in (*said, *scores)}
+    return decide(
+        load_policy(policy) if isinstance(policy, str) else policy,
+        items=as_table([item_row(*question) for question in sorted(asked, key=str)], REVIEW_ITEMS)
+        if items is None
+        else items,
+        votes=as_table([vote_row(*vote) for vote in said], VOTES),
+        verified=as_table([verified_row(*pair) for pair in scores], VERIFIED),
+        landmarks=LANDMARK_TABLE,
+        threshold=0.5,
+        evaluation_sets=evaluation_sets,
+    )
+
+
+def removed(decision):
+    return decision.removals["landmark_id"].to_pylist()
+
+
+def restated_paper(said):
+    """Restate the rule by loops: who is removed, and which queries are duplicated."""
+    confirmed = []
+    for question, _, answer in said:
+        if answer in ("same", "same_other_side") and question not in confirmed:
+            confirmed.append(question)
+    pairs = [question for question in confirmed if question[1] is not None]
+    gone = set()
+    for evaluation_set, query in {(pair[0], pair[1]) for pair in pairs}:
+        counts = {}
+        for pair in pairs:
+            if (pair[0], pair[1]) == (evaluation_set, query):
+                counts[pair[3]] = counts.get(pair[3], 0) + 1
+        for landmark, count in counts.items():
+            if count == max(counts.values()):
+                gone.add(landmark)
+    visual = set(gone)
+    for question in confirmed:
+        if question[1] is None:
+            gone.add(question[3])
+    duplicated = {}
+    for evaluation_set, _ in {(pair[0], pair[1]) for pair in pairs if pair[3] in visual}:
+        duplicated[evaluation_set] = duplicated.get(evaluation_set, 0) + 1
+    return sorted(gone), visual, duplicated
+
+
+pairs = st.tuples(st.sampled_from(["s", "t"]), st.sampled_from("pqr"), st.sampled_from("abcdef"), st.integers(0, 4))
+names = st.tuples(st.just(""), st.none(), st.none(), st.integers(0, 9))
+ballots = st.lists(
+    st.tuples(pairs | pairs | names, st.sampled_from(["ann", "bob"]), st.sampled_from(ANSWERS)),
+    max_size=25,
+    unique_by=lambda vote: vote[:2],
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ballots, st.randoms())
+def test_paper_equals_its_restatement_in_any_order(said, random):
+    decision = run("paper", said)
+    gone, visual, duplicated = restated_paper(said)
+    assert removed(decision) == gone
+    assert dict(decision.duplicated_queries) == duplicated
+    rows = decision.removals.to_pylist()
+    assert {row["landmark_id"] for row in rows if row["origin"] != "text"} == visual
+    assert all(row["evidence"] and row["n_images"] == 10 * row["landmark_id"] for row in rows)
+    shuffled = run("paper", random.sample(said, len(said)))
+    assert shuffled.removals.equals(decision.removals)
+
+
+@settings(max_examples=50, deadline=None)
+@given(ballots)
+def test_all_confirmed_removes_whatever_one_yes_confirms(said):
+    yes = {question[3] for question, _, answer in said if answer in ("same", "same_other_side")}
+    assert removed(run("all-confirmed", said)) == sorted(yes)
+    assert set(removed(run("paper", said))) <= yes
+
+
+Q = ("s", "q")
+
+
+def test_automatic_needs_score_and_status_and_no_people():
+    scores = [
+        ((*Q, "a", 1), 0.5, "ok"),
+        ((*Q, "a", 2), 0.49, "ok"),
+        ((*Q, "a", 3), 0.9, "watermark"),
+        ((*Q, "b", 4), 0.9, "ok"),
+        ((*Q, "c", 4), 0.9, "ok"),
+    ]
+    decision = run("automatic", [((*Q, "z", 7), "ann", "same")], scores)
+    assert removed(decision) == [1, 4]
+    assert decision.duplicated_queries == {"s": 1}
+    assert decision.removals["n_confirmed"].to_pylist() == [1, 2]
+
+
+def test_visual_evidence_comes_before_the_name_and_evidence_is_all_of_it():
+    name = ("", None, None, 1)
+    decision = run(
+        "paper", [((*Q, "a", 1), "ann", "same"), (name, "ann", "same"), (("", None, None, 2), "bob", "same")]
+    )
+    visual, text = decision.removals.to_pylist()
+    assert (visual["origin"], visual["evaluation_set"], visual["n_queries"], visual["n_confirmed"]) == (
+        "global",
+        "s",
+        1,
+        1,
+    )
+    assert visual["evidence"] == sorted([key(*Q, "a", 1), key(*name)])
+    assert (text["origin"], text["evaluation_set"], text["n_queries"], text["n_confirmed"]) == ("text", "", 0, 0)
+    assert text["landmark_name"] == "L2"
+
+
+def test_of_several_sets_most_photos_win_then_the_order_given():
+    said = [
+        (("s", "q", "a", 1), "ann", "same"),
+        (("t", "q", "a", 1), "ann", "same"),
+        (("t", "p", "a", 1), "ann", "same"),
+    ]
+    assert run("paper", said).removals["evaluation_set"].to_pylist() == ["s"]
+    decision = run("paper", said, evaluation_sets=("u", "t", "s"))
+    assert decision.removals["evaluation_set"].to_pylist() == ["t"]
+    assert decision.removals["n_queries"].to_pylist() == [2]
+    assert decision.removals["n_confirmed"].to_pylist() == [1]
+    assert list(decision.duplicated_queries.items()) == [("u", 0), ("t", 2), ("s", 1)]
+    more = [*said, (("s", "q", "b", 1), "ann", "same")]
+    assert run("paper", more, evaluation_sets=("t", "s")).removals["evaluation_set"].to_pylist() == ["s"]
+
+
+def test_settings_change_the_rule():
+    paper = load_policy("paper")
+    tie = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 2), "ann", "same_other_side")]
+    assert removed(run("paper", tie)) == [1, 2]
+    assert removed(run(paper.model_copy(update={"ties": "none"}), tie)) == []
+    doubt = [((*Q, "a", 1), "ann", "unsure"), ((*Q, "b", 2), "ann", "same_site")]
+    assert removed(run("paper", doubt)) == []
+    assert removed(run(paper.model_copy(update={"unsure_confirms": True}), doubt)) == [1]
+    two = paper.model_copy(update={"confirmations": 2})
+    assert removed(run(two, [*tie, ((*Q, "a", 1), "bob", "same"), (("", None, None, 3), "bob", "same")])) == [1]
+    assert removed(run(paper.model_copy(update={"text": False}), [(("", None, None, 3), "bob", "same")])) == []
+
+
+def test_nothing_confirmed_removes_nothing():
+    decision = run("paper", evaluation_sets=("s",))
+    assert decision.removals.schema.equals(REMOVALS)
+    assert len(decision.removals) == 0
+    assert decision.duplicated_queries == {"s": 0}
+
+
+def test_reasons_in_words():
+    said = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 1), "ann", "same"), (("", None, None, 2), "bob", "same")]
+    assert explain(load_policy("paper"), run("paper", said).removals) == {
+        1: "at least 1 reviewer confirmed 2 photos of it for 1 query of s, and at least one query has none more often",
+        2: "its name suggests an evaluation set, and at least 1 reviewer confirmed that it is in one",
+    }
+    automatic = run("automatic", scores=[((*Q, "a", 1), 0.9, "ok")])
+    assert explain(load_policy("automatic"), automatic.removals) == {
+        1: "the verification score confirmed 1 photo of it for 1 query of s"
+    }
+
+
+def test_a_landmark_the_training_set_lacks_is_refused():
+    with pytest.raises(
+        DataError, match="landmark_id 12, 77 would be removed, but the training set has no such landmark"
+    ):
+        run("paper", [((*Q, "a", 77), "ann", "same"), ((*Q, "b", 12), "ann", "same")])
+
+
+def test_a_vote_on_no_item_is_refused():
+    with pytest.raises(DataError, match=r"\('s', 'q', 'a', 1\) counts but is not among the review items"):
+        run("paper", [((*Q, "a", 1), "ann", "same")], items=REVIEW_ITEMS.empty_table())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_policies_load_and_say_who_they_are(name):
+    policy = load_policy(name)
+    assert policy.name == name
+    assert policy.description
+    assert policy.ties == "all"
+    assert not policy.unsure_confirms
+
+
+GOOD = 'name = "mine"\nversion = "1"\ndescription = ""\nevidence = "votes"\nper_query = "all"\ntext = true\n'
+
+
+def test_a_policy_of_one_s_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + "confirmations = 2\n")
+    assert load_policy(path).confirmations == load_policy(str(path)).confirmations == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (GOOD + "majority = 2\n", "majority: unknown key"),
+        (GOOD.replace("text = true\n", ""), "text: required key is missing"),
+        (GOOD + "confirmations = 0\n", r"confirmations: .*greater than or equal to 1 \(found 0\)"),
+        (
+            GOOD.replace('"votes"', '"scores"'),
+            'policy: text = true needs evidence = "votes": a name alone has no score',
+        ),
+        ("name =", "is not a readable TOML file"),
+    ],
+)
+def test_a_wrong_policy_says_what(tmp_path, content, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"mine\.toml'" + f".*{message}"):
+        load_policy(path)
+
+
+def test_an_unknown_policy_names_the_shipped_ones(tmp_path):
+    with pytest.raises(
+        ConfigError, match="policy 'peper' is not there; use paper, all-confirmed, automatic, or the path"
+    ):
+        load_policy("peper")
+    with pytest.raises(ConfigError, match=r"no\.toml' is not there"):
+        load_policy(tmp_path / "no.toml")
