@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -160,7 +160,7 @@ class Config(Section):
     names: NamesConfig = NamesConfig()
     review: ReviewConfig = ReviewConfig()
     policy: PolicyConfig = PolicyConfig()
-    release: ReleaseConfig = ReleaseConfig()
+    release: ReleaseConfig = Field(default_factory=cast(Any, dict))  # read as if given: its path is relative too
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
@@ -168,6 +168,8 @@ class Config(Section):
         names = [evaluation.name for evaluation in self.evaluation]
         if len(set(names)) != len(names):
             raise ValueError(f"two evaluation sets have the same name: {', '.join(names)}")
+        if self.train.format in names:
+            raise ValueError(f"an evaluation set can't be named {self.train.format!r}, as the training set's format is")
         return self
 
 
@@ -189,7 +191,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     try:
         return Config.model_validate(values, context={"base": path.absolute().parent})
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(map(_explain, error.errors()))) from None
+        raise ConfigError(f"{path}: " + "; ".join(map(_explain, _causes(error)))) from None
 
 
 def fingerprint(*parts: object) -> str:
@@ -228,7 +230,7 @@ def _enter(place: Any, name: str, override: str) -> Any:
 
 
 def _position(place: list[Any], name: str, override: str) -> int:
-    if not name.isdigit() or int(name) >= len(place):
+    if not name.isdecimal() or int(name) >= len(place):
         raise ConfigError(f"--set {override!r}: {name!r} must be a number below {len(place)}")
     return int(name)
 
@@ -242,6 +244,13 @@ def _literal(text: str) -> Any:
 
 
 _ADVICE: Mapping[str, str] = MappingProxyType({"extra_forbidden": "unknown key", "missing": "required key is missing"})
+
+
+def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
+    """Leave out that a list is too short where it is so only because its entries are wrong."""
+    found: list[Mapping[str, Any]] = [*error.errors()]
+    inner = {each["loc"][:size] for each in found for size in range(len(each["loc"]))}
+    return [each for each in found if each["type"] != "too_short" or each["loc"] not in inner]
 
 
 def _explain(error: Mapping[str, Any]) -> str:

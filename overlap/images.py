@@ -11,12 +11,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overlap.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Box: TypeAlias = tuple[float, float, float, float]
@@ -61,8 +64,8 @@ def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> b
         with path.open("rb") as file:
             file.seek(row["offset"] if archive else 0)
             content = file.read(size)
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path or an offset that no file can have
+        raise DataError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) < max(size, 1):
         raise DataError(f"{row['path']}: the file is {'cut short' if content else 'empty'}")
     return content
@@ -126,7 +129,7 @@ def read_header(content: bytes) -> tuple[int, int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as photo:
-                return photo.width, photo.height, int(photo.getexif().get(0x0112, 1))
+                return photo.width, photo.height, _read_orientation(photo)
     except Image.DecompressionBombError as error:
         raise DataError(f"the photo is too large: {error}") from None
     except Exception as error:  # Pillow's parsers raise many kinds on hostile bytes
@@ -152,12 +155,17 @@ def resize_to(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:
 
 
 def encode_jpeg(pixels: Pixels, *, quality: int = 85) -> bytes:
-    """Encode RGB pixels as JPEG; the same pixels give the same bytes."""
+    """Encode RGB pixels as JPEG; the same pixels give the same bytes.
+
+    Raises:
+        DataError: the picture has no pixels, or more rows or columns than a JPEG can have.
+    """
     import cv2
 
-    done, content = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, content = cv2.imencode(".jpg", pixels[:, :, ::-1], settings) if pixels.size else (False, pixels)
     if not done:
-        raise DataError(f"a picture of shape {pixels.shape} can't be encoded as JPEG")
+        raise DataError(f"a picture of shape {pixels.shape} can't be encoded as JPEG: sides are 1 to 65,500 pixels")
     return bytes(content.tobytes())
 
 
@@ -178,10 +186,17 @@ def stamp_status(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
+def _read_orientation(photo: "Image") -> int:
+    # Pillow decodes a PNG whole to look for EXIF data behind its pixels
+    is_costly = photo.format == "PNG" and not {"exif", "Raw profile type exif"} & photo.info.keys()
+    orientation = None if is_costly else photo.getexif().get(0x0112)
+    return orientation if isinstance(orientation, int) and orientation in _ORIENTATIONS else 1
+
+
 def _crop(pixels: Pixels, box: Box) -> Pixels:
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1):
+    if not (0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1 and x0 < width and y0 < height):
         raise DataError(f"the box {x0:g} {y0:g} {x1:g} {y1:g} leaves the picture of {width} x {height} pixels")
     left, top, right, bottom = int(x0), int(y0), min(int(np.ceil(x1)), width), min(int(np.ceil(y1)), height)
     return np.ascontiguousarray(pixels[top:bottom, left:right])

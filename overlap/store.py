@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from overlap.errors import ArtifactError
+from overlap.errors import ArtifactError, DataError
 from overlap.tables import checked
 
 
@@ -68,11 +69,14 @@ class Store:
             draft.mkdir(parents=True)
             yield draft
             _sync(draft)
-            if not target.exists():
-                draft.rename(target)
-                _sync_folder(target.parent)
+            _publish(draft, target)
         except OSError as error:
-            raise _explained(error, target) from error
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ArtifactError(
+                f"the disk is full: {target} was not written; free some space and run the same command again, "
+                "what is finished is kept"
+            ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -110,21 +114,26 @@ def read_table(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
     """Read ``name.parquet`` of an artefact and check it against its schema.
 
     Raises:
-        ArtifactError: the file is missing or damaged.
+        ArtifactError: the file is missing or damaged, or has other columns.
     """
     path = folder / f"{name}.parquet"
     try:
         return checked(pq.read_table(path), schema)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowInvalid, DataError) as error:
         raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
 
 
 def write_array(folder: Path, name: str, array: NDArray[np.generic]) -> None:
     """Write ``name.npy`` into a draft folder."""
-    np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    if array.dtype.hasobject:
+        raise TypeError(f"{name}: an array of Python objects can't be stored")
+    whole = np.asarray(array, order="C")
+    with (folder / f"{name}.npy").open("wb") as file:  # np.save would not say that the disk is full
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
+        file.write(whole.data)
 
 
-def read_array(folder: Path, name: str) -> NDArray[np.generic]:
+def read_array(folder: Path, name: str) -> NDArray[Any]:
     """Map ``name.npy`` of an artefact, read-only.
 
     Raises:
@@ -132,8 +141,8 @@ def read_array(folder: Path, name: str) -> NDArray[np.generic]:
     """
     path = folder / f"{name}.npy"
     try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
         raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
     return array
 
@@ -158,6 +167,16 @@ def read_json(folder: Path, name: str) -> object:
     return value
 
 
+def _publish(draft: Path, target: Path) -> None:
+    try:
+        draft.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        return  # another run was first, with the same content
+    _sync_folder(target.parent)
+
+
 def _sync(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
@@ -172,12 +191,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _explained(error: OSError, target: Path) -> OSError | ArtifactError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ArtifactError(
-            f"the disk is full: {target} was not written; free some space and run the same command again, "
-            "what is finished is kept"
-        )
-    return error

@@ -164,12 +164,23 @@ class Descriptors:
 
 
 def as_table(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
-    """Build a table of the given schema from rows, and check it."""
-    return checked(pa.Table.from_pylist(rows, schema=schema), schema)
+    """Build a table of the given schema from rows, and check it.
+
+    Raises:
+        DataError: a cell is empty where none may be, or has another type than its column.
+    """
+    try:
+        table = pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise DataError(f"a row does not fit the columns {', '.join(schema.names)}: {error}") from None
+    return checked(table, schema)
 
 
 def checked(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return the table with exactly the schema's columns in its order.
+
+    A column of a related type is converted (int32 to int64, large_string to string), but a number never becomes text
+    nor text a number: an id of digits only has then lost its leading zeros already.
 
     Raises:
         DataError: a column is missing, has another type, or holds a null where none is allowed.
@@ -177,15 +188,26 @@ def checked(table: pa.Table, schema: pa.Schema) -> pa.Table:
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise DataError(f"a table lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    table = table.select(schema.names).cast(schema)
-    for field in schema:
-        if not field.nullable and table[field.name].null_count:
-            raise DataError(
-                f"column {field.name!r} has {table[field.name].null_count} empty cells; every row needs one"
-            )
-    return table
+    return pa.Table.from_arrays([_column(table[field.name], field) for field in schema], schema=schema)
 
 
 def empty(schema: pa.Schema) -> pa.Table:
     """Return a table of the schema without rows."""
     return schema.empty_table()
+
+
+def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    if column.null_count and not field.nullable:
+        raise DataError(f"column {field.name!r} has {column.null_count} empty cells; every row needs one")
+    wrong = f"column {field.name!r} holds {column.type}, expected {field.type}"
+    if _is_text(column.type) != _is_text(field.type) and not pa.types.is_null(column.type):
+        raise DataError(wrong)
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{wrong}: {error}") from None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -141,6 +141,12 @@ def test_a_landmark_removed_by_its_name_shows_its_own_photos_and_answers():
     assert gather_landmarks(evidence(photos={})).removed[0].galleries == ()
 
 
+def test_a_landmark_removed_by_its_name_shows_its_pairs_where_there_are_some():
+    rows = as_table([*ITEMS, item("q4/h", 6, 0.2)], REVIEW_ITEMS)
+    (gallery,) = gather_landmarks(evidence(items=rows)).removed[0].galleries
+    assert (gallery.query_id, [pair.image_id for pair in gallery.pairs]) == ("q4", ["h"])
+
+
 def test_suspicious_landmarks_that_stay_are_said_with_the_reason():
     found = gather_landmarks(evidence())
     assert [(view.landmark_id, view.reason) for view in found.kept] == [

@@ -1,0 +1,346 @@
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from overlap.errors import DataError
+from overlap.images import (
+    PhotoLimits,
+    decode_photo,
+    encode_jpeg,
+    load_photo,
+    read_bytes,
+    read_header,
+    resize_to,
+    resize_within,
+    stamp_file,
+)
+
+ORIENTATION = 0x0112
+
+
+def drawn(height=40, width=60):
+    """Draw a smooth picture without any symmetry."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = (4 * x, 255 - 5 * y, 90 + 2 * x - y)
+    return np.stack([np.clip(channel, 0, 255) for channel in channels], axis=2).astype(np.uint8)
+
+
+def encoded(pixels, kind="JPEG", orientation=None, **options):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ORIENTATION] = orientation
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind, exif=exif, **options)
+    return content.getvalue()
+
+
+def upright_by_pillow(content):
+    with Image.open(io.BytesIO(content)) as photo:
+        return np.asarray(ImageOps.exif_transpose(photo).convert("RGB"))
+
+
+JPEG = encoded(drawn())
+FORMS = {
+    "baseline": JPEG,
+    "progressive": encoded(drawn(), progressive=True),
+    "rotated": encoded(drawn(), orientation=6),
+    "png": encoded(drawn(), "PNG"),
+    "webp": encoded(drawn(), "WEBP"),
+    "lossless webp": encoded(drawn(), "WEBP", lossless=True),
+}
+
+
+def with_thumbnail():
+    """Put a whole JPEG into a segment before the picture, as cameras do with their thumbnails."""
+    inner = encoded(drawn(8, 8))
+    segment = b"\xff\xe2" + struct.pack(">H", 2 + len(inner)) + inner
+    return JPEG[:2] + segment + JPEG[2:]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation, kind):
+    content = encoded(drawn(), kind, orientation=orientation, **({"quality": 95} if kind == "JPEG" else {}))
+    ours, theirs = decode_photo(content), upright_by_pillow(content)
+    assert ours.shape == theirs.shape
+    assert ours.dtype == np.uint8
+    assert ours.flags["C_CONTIGUOUS"]
+    assert np.abs(ours.astype(int) - theirs).max() <= 8
+    assert read_header(content) == (60, 40, orientation)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_means_upright(orientation):
+    content = encoded(drawn(), orientation=orientation)
+    assert read_header(content) == (60, 40, 1)
+    assert decode_photo(content).shape == (40, 60, 3)
+
+
+def test_an_orientation_that_is_text_does_not_cost_the_photo():
+    tag = struct.pack("<HHI4s", ORIENTATION, 2, 4, b"top\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + tag + bytes(4)
+    content = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + JPEG[2:]
+    with Image.open(io.BytesIO(content)) as photo:
+        assert photo.getexif()[ORIENTATION] == "top"
+    assert decode_photo(content).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_box_is_cut_before_the_photo_is_turned(orientation):
+    content = encoded(drawn(), "PNG", orientation=orientation)
+    box = (10, 5, 34, 20)
+    with Image.open(io.BytesIO(content)) as photo:
+        piece = photo.crop(box)
+        piece.getexif()[ORIENTATION] = orientation
+        expected = np.asarray(ImageOps.exif_transpose(piece))
+    np.testing.assert_array_equal(decode_photo(content, crop_px=box), expected)
+
+
+@given(st.tuples(st.floats(0, 59), st.floats(0, 39), st.floats(0.01, 61), st.floats(0.01, 41)))
+@settings(deadline=None)
+def test_every_whole_pixel_that_the_box_touches_is_kept(box):
+    x0, y0, x1, y1 = box
+    content = FORMS["png"]
+    if not (x0 < x1 and y0 < y1):
+        with pytest.raises(DataError, match="leaves the picture"):
+            decode_photo(content, crop_px=box)
+        return
+    columns = [x for x in range(60) if x + 1 > x0 and x < x1]
+    rows = [y for y in range(40) if y + 1 > y0 and y < y1]
+    np.testing.assert_array_equal(decode_photo(content, crop_px=box), drawn()[np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-1, 0, 10, 10),
+        (0, -0.5, 10, 10),
+        (0, 0, 62, 10),
+        (0, 0, 10, 41.5),
+        (10, 0, 10, 10),
+        (20, 0, 10, 10),
+        (60.2, 0, 60.9, 10),
+        (0, 40.2, 10, 40.9),
+        (float("nan"), 0, 10, 10),
+    ],
+)
+def test_a_box_that_leaves_the_picture_is_refused(box):
+    with pytest.raises(DataError, match=r"the box .* leaves the picture of 60 x 40 pixels"):
+        decode_photo(JPEG, crop_px=box)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_photo_cut_anywhere_is_refused(name):
+    content = FORMS[name]
+    for cut in range(0, len(content), max(1, len(content) // 400)):
+        with pytest.raises(DataError):
+            decode_photo(content[:cut])
+    with pytest.raises(DataError):
+        decode_photo(content[:-1])
+
+
+def test_a_thumbnails_end_is_not_taken_for_the_photos_end():
+    content = with_thumbnail()
+    assert decode_photo(content).shape == (40, 60, 3)
+    for cut in range(len(content)):
+        with pytest.raises(DataError):
+            decode_photo(content[:cut])
+
+
+def test_a_truncated_jpeg_is_said_to_be_so():
+    with pytest.raises(DataError, match="the JPEG is truncated: its end marker is missing"):
+        decode_photo(JPEG[:-20])
+
+
+def test_damaged_data_is_said_to_be_so():
+    data = FORMS["png"]
+    damaged = data[:60] + bytes(200) + data[260:]
+    with pytest.raises(DataError, match="the photo can't be decoded"):
+        decode_photo(damaged)
+
+
+def test_bytes_after_the_photo_do_no_harm():
+    np.testing.assert_array_equal(decode_photo(JPEG + bytes(100)), decode_photo(JPEG))
+
+
+def huge_png(width, height):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def huge_jpeg():
+    start = JPEG.index(b"\xff\xc0")
+    return JPEG[: start + 5] + struct.pack(">HH", 65500, 65500) + JPEG[start + 9 :]
+
+
+def test_a_huge_header_is_refused_before_anything_is_decoded():
+    message = r"12000 x 12000 pixels are over the limit of 120 megapixels \(run.max_photo_mpx\)"
+    with pytest.raises(DataError, match=message):
+        decode_photo(huge_png(12_000, 12_000))
+    with pytest.raises(DataError, match="the photo is too large"):
+        decode_photo(huge_jpeg())
+    with pytest.raises(DataError, match="the photo is too large"):
+        decode_photo(huge_png(2**31 - 1, 2**31 - 1))
+
+
+def test_the_limit_is_exact():
+    content = encoded(np.zeros((1000, 1000, 3), np.uint8), "PNG")
+    assert decode_photo(content, limits=PhotoLimits(mpx=1)).shape == (1000, 1000, 3)
+    content = encoded(np.zeros((1000, 1001, 3), np.uint8), "PNG")
+    with pytest.raises(DataError, match="1001 x 1000 pixels are over the limit of 1 megapixels"):
+        decode_photo(content, limits=PhotoLimits(mpx=1))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+def test_other_formats_are_refused(kind):
+    content = io.BytesIO()
+    Image.fromarray(drawn()).save(content, kind)
+    with pytest.raises(DataError, match="not a JPEG, PNG or WebP photo"):
+        decode_photo(content.getvalue())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400))
+@example(b"")
+@example(b"\xff\xd8")
+@example(b"\xff\xd8\xff\xd9")
+@example(b"RIFF\x10\0\0\0WEBPVP8 ")
+def test_garbage_gives_a_data_error_and_nothing_else(content):
+    with pytest.raises(DataError):
+        decode_photo(content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(FORMS)), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8)
+)
+def test_a_photo_with_changed_bytes_decodes_or_gives_a_data_error(name, changes):
+    content = bytearray(FORMS[name])
+    for place, value in changes:
+        content[int(place * (len(content) - 1))] = value
+    try:
+        pixels = decode_photo(bytes(content), limits=PhotoLimits(mpx=1))
+    except DataError:
+        return
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == 3
+    assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "1", "LA"])
+def test_other_colour_modes_become_rgb(mode):
+    photo = Image.fromarray(drawn()).convert(mode)
+    content = io.BytesIO()
+    photo.save(content, "JPEG" if mode in ("L", "CMYK") else "PNG", **({"quality": 95} if mode == "CMYK" else {}))
+    with Image.open(io.BytesIO(content.getvalue())) as again:
+        expected = np.asarray(again.convert("RGB")).astype(int)
+    assert np.abs(decode_photo(content.getvalue()).astype(int) - expected).mean() < 4
+
+
+def row(path, **changes):
+    return {"path": str(path), "archive": None, "offset": None, "size": None, "crop_px": None} | changes
+
+
+def test_a_photo_is_read_from_its_file_or_its_span_of_an_archive(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    (tmp_path / "all.tar").write_bytes(b"before" + JPEG + b"after")
+    span = row("train/a.jpg", archive=str(tmp_path / "all.tar"), offset=6, size=len(JPEG))
+    assert read_bytes(row(tmp_path / "a.jpg")) == read_bytes(span) == JPEG
+    np.testing.assert_array_equal(load_photo(span), decode_photo(JPEG))
+
+
+def test_load_photo_crops_to_the_rows_box_unless_told_not_to(tmp_path):
+    (tmp_path / "a.png").write_bytes(FORMS["png"])
+    query = row(tmp_path / "a.png", crop_px=[10.0, 5.0, 30.0, 20.0])
+    np.testing.assert_array_equal(load_photo(query), drawn()[5:20, 10:30])
+    np.testing.assert_array_equal(load_photo(query, crop=False), drawn())
+
+
+def test_what_is_wrong_with_a_photo_names_its_path(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(JPEG[:-9])
+    with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
+        load_photo(row(path))
+    path.write_bytes(JPEG)
+    with pytest.raises(DataError, match=r"a\.jpg: the box 0 0 99 9 leaves the picture"):
+        load_photo(row(path, crop_px=[0, 0, 99, 9]))
+
+
+def test_a_missing_empty_short_or_large_file_is_said(tmp_path):
+    path = tmp_path / "a.jpg"
+    with pytest.raises(DataError, match=r"a\.jpg: can't be read: No such file or directory"):
+        read_bytes(row(path))
+    with pytest.raises(DataError, match="can't be read: Is a directory"):
+        read_bytes(row(tmp_path))
+    with pytest.raises(DataError, match="can't be read: embedded null byte"):
+        read_bytes(row("a\0b.jpg"))
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.jpg: the file is empty"):
+        read_bytes(row(path))
+    path.write_bytes(JPEG)
+    with pytest.raises(DataError, match="b: the file is cut short"):
+        read_bytes(row("b", archive=str(path), offset=100, size=len(JPEG)))
+    with pytest.raises(DataError, match="b: the file is empty"):
+        read_bytes(row("b", archive=str(path), offset=10**6, size=10))
+    os.truncate(path, 3_000_000)
+    with pytest.raises(DataError, match=r"a\.jpg: 3 MB is over the limit of 2 MB \(run.max_photo_mb\)"):
+        read_bytes(row(path), PhotoLimits(mb=2))
+
+
+def test_resize_within_bounds_the_longer_side_and_never_grows():
+    assert resize_within(drawn(40, 60), 30).shape == (20, 30, 3)
+    assert resize_within(drawn(60, 40), 30).shape == (30, 20, 3)
+    assert resize_within(drawn(1, 600), 30).shape == (1, 30, 3)
+    small = drawn()
+    assert resize_within(small, 60) is small
+    assert resize_within(small, 1000) is small
+
+
+def test_shrinking_averages_areas():
+    pixels = drawn(40, 60)
+    expected = pixels.reshape(20, 2, 30, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize_to(pixels, (30, 20)) - expected).max() <= 1
+
+
+def test_growing_interpolates_between_pixels():
+    pixels = np.array([[[0, 0, 0], [100, 100, 100]]], np.uint8)
+    assert resize_to(pixels, (4, 1))[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_an_encoded_picture_decodes_to_itself_and_its_bytes_are_stable():
+    content = encode_jpeg(drawn(), quality=95)
+    assert encode_jpeg(drawn(), quality=95) == content
+    assert np.abs(decode_photo(content).astype(int) - drawn()).mean() < 2
+    assert len(encode_jpeg(drawn(), quality=30)) < len(content)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (70_000, 2, 3)])
+def test_a_picture_that_no_jpeg_can_hold_is_refused(shape):
+    with pytest.raises(DataError, match=r"a picture of shape \(.*\) can't be encoded as JPEG: sides are 1 to 65,500"):
+        encode_jpeg(np.zeros(shape, np.uint8))
+
+
+def test_a_stamp_changes_with_the_bytes(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1_000_000_001))
+    assert stamp_file(path, "mtime") == "3-1000000001"
+    before = stamp_file(path, "sha256")
+    os.utime(path, ns=(2, 2))
+    assert stamp_file(path, "sha256") == before
+    assert stamp_file(path, "mtime") == "3-2"
+    path.write_bytes(b"two")
+    assert stamp_file(path, "sha256") == "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
+    for kind in ("mtime", "sha256"):
+        with pytest.raises(FileNotFoundError):
+            stamp_file(tmp_path / "none.jpg", kind)
