@@ -128,7 +128,7 @@ class Yard:
         count = max(1, round(size_m[0] / max(1.6, size_m[1])))
         for place in range(count):
             step = width / count
-            kind = str(self.rng.choice(["relief", "relief", "statue", "shield"]))
+            kind = str(self.rng.choice(["relief", "relief", "statue", "statue", "shield"]))
             box = (round(step * (place + 0.14)), round(height * 0.16), round(step * 0.72), round(height * 0.7))
             paint.ORNAMENTS[kind](canvas, box)
         paint.band(canvas, 0, min(0.35, size_m[1] / 6))
@@ -212,7 +212,6 @@ def box(
 
 
 def drum(
-    yard: Yard,
     centre: tuple[float, float],
     radius: float,
     span: tuple[float, float],
@@ -239,7 +238,7 @@ def dome(yard: Yard, centre: tuple[float, float], radius: float, z: float, *, ri
     rings = [polygon(centre, radius * np.cos(t), 12, z + rise * radius * np.sin(t)) for t in turns]
     panels = [panel for low, high in pairwise(rings) for panel in shell(low, high, [yard.roof])]
     top, wide = z + rise * radius * 0.97, radius * 0.17
-    lantern = drum(yard, centre, wide, (top, top + radius * 0.36), yard.facade(storeys=0.5, busy=0), sides=6)
+    lantern = drum(centre, wide, (top, top + radius * 0.36), yard.facade(storeys=0.5, busy=0), sides=6)
     tip = cone(yard, centre, wide * 1.25, (top + radius * 0.36, top + radius * 0.75), sides=6)
     return [*panels, *lantern, *tip]
 
@@ -362,7 +361,7 @@ def _temple(yard: Yard) -> list[Panel]:
         wing = (side * w * 0.46, d * 0.08)
         panels += box(yard, wing, (w * 0.36, d * 0.7), (0, h * 0.72), [wall])
     if design.option % 2:
-        panels += drum(yard, (0, d * 0.1), w * 0.17, (h, h * 1.45), wall, sides=12)
+        panels += drum((0, d * 0.1), w * 0.17, (h, h * 1.45), wall, sides=12)
         panels += dome(yard, (0, d * 0.1), w * 0.165, h * 1.45)
     return panels
 
@@ -370,11 +369,11 @@ def _temple(yard: Yard) -> list[Panel]:
 def _rotunda(yard: Yard) -> list[Panel]:
     design = yard.design
     r, h = design.width_m * 0.42, design.height_m
-    panels = drum(yard, (0, 0), r * 1.05, (0, 1.0), yard.trim, sides=12)
-    panels += drum(yard, (0, 0), r, (1.0, h * 0.55), yard.facade(), sides=12)
+    panels = drum((0, 0), r * 1.05, (0, 1.0), yard.trim, sides=12)
+    panels += drum((0, 0), r, (1.0, h * 0.55), yard.facade(), sides=12)
     panels += shell(polygon((0, 0), r * 1.05, 12, h * 0.55), polygon((0, 0), r * 0.8, 12, h * 0.62), [yard.trim])
-    panels += drum(yard, (0, 0), r * 0.8, (h * 0.6, h * 1.2), yard.facade(storeys=0.7, busy=1.5), sides=12)
-    panels += drum(yard, (0, 0), r * 0.86, (h * 1.2, h * 1.3), yard.carved, sides=12)
+    panels += drum((0, 0), r * 0.8, (h * 0.6, h * 1.2), yard.facade(storeys=0.7, busy=1.5), sides=12)
+    panels += drum((0, 0), r * 0.86, (h * 1.2, h * 1.3), yard.carved, sides=12)
     if design.option % 2:
         porch = r * 0.9
         panels.append(columns(yard, (-porch / 2, -r - 2.2), (porch / 2, -r - 2.2), (0.4, h * 0.5)))
@@ -422,9 +421,9 @@ def _castle(yard: Yard) -> list[Panel]:
     panels += box(yard, keep, (w * 0.34, d * 0.4), (0, h * 1.5), [wall], crenels=True)
     for index, (x, y) in enumerate([(-1, -1), (1, -1), (1, 1), (-1, 1)]):
         place, tall = (x * w / 2, y * d / 2), h * (1.0 + 0.22 * ((index + design.option) % 3))
-        panels += drum(yard, place, w * 0.095, (0, tall), wall, sides=10, crenels=design.option % 2 == 0)
+        panels += drum(place, w * 0.095, (0, tall), wall, sides=10, crenels=design.option % 2 == 0)
         if design.option % 2:
-            panels += drum(yard, place, w * 0.11, (tall - 1.4, tall), yard.carved, sides=10)
+            panels += drum(place, w * 0.11, (tall - 1.4, tall), yard.carved, sides=10)
             panels += cone(yard, place, w * 0.125, (tall, tall + h * 0.75), sides=10)
     return panels
 
@@ -440,7 +439,7 @@ def _gatehouse(yard: Yard) -> list[Panel]:
     panels += box(yard, (middle, -d * 0.16), (tower, d * 0.5), (0, h * 1.8), gate, crenels=True)
     for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
         place = (middle + x * tower / 2, -d * 0.16 + y * d * 0.25)
-        panels += drum(yard, place, tower * 0.14, (0, h * 2.05), yard.facade(busy=0.5), sides=8)
+        panels += drum(place, tower * 0.14, (0, h * 2.05), yard.facade(busy=0.5), sides=8)
         panels += cone(yard, place, tower * 0.18, (h * 2.05, h * (2.5 if design.option % 3 else 2.25)), sides=8)
     for x in np.linspace(-w * 0.42, w * 0.42, 4):
         if abs(x - middle) > tower * 0.8:
@@ -528,7 +527,7 @@ def _belfry(yard: Yard) -> list[Panel]:
     panels += box(yard, (x, 0), (w * 1.1, w * 1.1), (h * 0.7, h * 0.74), [yard.carved])
     panels += box(yard, (x, 0), (w * 0.92, w * 0.92), (h * 0.74, h * 0.94), [yard.facade(storeys=0.6, busy=2)])
     if design.option % 2:
-        panels += drum(yard, (x, 0), w * 0.36, (h * 0.94, h * 1.08), wall)
+        panels += drum((x, 0), w * 0.36, (h * 0.94, h * 1.08), wall)
         panels += dome(yard, (x, 0), w * 0.38, h * 1.08, rise=1.2)
     else:
         panels += hip(yard, (x, 0), (w * 0.95, w * 0.95), h * 0.94, h * 0.28, inset=w / 2)
@@ -623,14 +622,17 @@ def draw_rival(design: Design, rng: Rng, seed: tuple[int, ...]) -> Design:
     style = replace(
         design.style,
         panes=(design.style.panes[0] % 3 + 1, design.style.panes[1] + 1),
-        bay_m=design.style.bay_m * float(rng.choice([0.85, 1.18])),
+        bay_m=design.style.bay_m * float(rng.choice([0.8, 1.25])),
+        floor_m=design.style.floor_m * float(rng.choice([0.84, 1.2])),
+        opening=(0.9 - design.style.opening[0], 1.18 - design.style.opening[1]),
+        window="round" if design.style.window == "rectangle" else "rectangle",
     )
     portal = float(np.clip(1 - design.portal + rng.uniform(-0.05, 0.05), 0.25, 0.75))
     return replace(
         design,
         style=style,
-        width_m=design.width_m * float(rng.choice([0.9, 1.12])),
-        height_m=design.height_m * float(rng.choice([0.92, 1.08])),
+        width_m=design.width_m * float(rng.choice([0.86, 1.16])),
+        height_m=design.height_m * float(rng.choice([0.88, 1.14])),
         portal=portal,
         seed=seed,
     )

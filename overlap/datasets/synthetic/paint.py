@@ -102,11 +102,11 @@ def masonry(rng: Rng, shape: tuple[int, int], colour: Colour, *, block: tuple[fl
     for top, bottom in pairwise(_joints(rng, height, block[1], 0.15)):
         joints = _joints(rng, width, block[0], 0.35)
         tones = 1 + contrast * rng.standard_normal((len(joints) - 1, 1)) + rng.normal(0, 0.02, (len(joints) - 1, 3))
-        row = np.repeat(tones, np.diff(joints), axis=0)
+        row = np.repeat(tones * colour, np.diff(joints), axis=0)
         row[joints[1:-1]] *= 0.72
         wall[top:bottom] = row
         wall[top] *= 0.74
-    return np.asarray(wall * np.asarray(colour, np.float32), np.float32)
+    return wall
 
 
 def _joints(rng: Rng, length: int, step: float, jitter: float) -> list[int]:
@@ -205,7 +205,7 @@ def roofing(rng: Rng, size_m: tuple[float, float], style: Style, scale: float) -
     """Return a roof of width and height in metres: slates, each in its own shade."""
     shape = max(4, round(size_m[1] * scale)), max(4, round(size_m[0] * scale))
     slates = masonry(rng, shape, style.roof, block=(0.5 * scale, 0.38 * scale), contrast=0.09)
-    slates *= (1 + 0.14 * fractal(rng, shape, 10, 4))[:, :, None]
+    slates *= (1 + 0.14 * fractal(rng, shape, 10, 3))[:, :, None]
     return Canvas(_bytes(slates), np.zeros(shape, np.uint8), scale, style, rng)
 
 
@@ -401,17 +401,22 @@ def statue(canvas: Canvas, box: BoxPx) -> None:
         cv2.line(canvas.rgb, ends[0].tolist(), ends[1].tolist(), _darker(skin, 0.6), 1, cv2.LINE_AA)
 
 
+TINCTURES: tuple[Colour, ...] = (
+    (214, 206, 184), (190, 158, 82), (128, 44, 40), (44, 62, 104), (52, 84, 60), (42, 40, 44), (108, 60, 88)
+)  # fmt: skip
+
+
 def shield(canvas: Canvas, box: BoxPx) -> None:
     """Paint a coat of arms in four random tinctures."""
     rng, (x, y, w, h) = canvas.rng, box
     outline = np.array([(0, 0), (1, 0), (1, 0.55), (0.5, 1), (0, 0.55)]) * (w, h) + (x, y)
     _fill(canvas, outline, (235, 225, 190))
     for column, row in np.ndindex(2, 2):
-        tincture = tuple(float(value) for value in rng.uniform(20, 230, 3))
+        tincture = TINCTURES[int(rng.integers(len(TINCTURES)))]
         part = _rectangle(x + w * (0.08 + 0.44 * column), y + h * (0.06 + 0.36 * row), w * 0.4, h * 0.32)
-        _fill(canvas, part, (tincture[0], tincture[1], tincture[2]))
+        _fill(canvas, part, _tinted(rng, tincture, 0.2))
         charge = _oval(x + w * (0.2 + 0.44 * column), y + h * (0.14 + 0.36 * row), w * 0.16, h * 0.14)
-        _fill(canvas, charge, (240 - tincture[0], 240 - tincture[1], 240 - tincture[2]))
+        _fill(canvas, charge, _darker(TINCTURES[int(rng.integers(len(TINCTURES)))], 0.9))
     _trace(canvas, outline, (60, 48, 30), max(1, canvas.px(0.06)))
 
 

@@ -329,7 +329,7 @@ def _ground(film: Film, camera: Camera, light: Light, rng: Rng, panels: Sequence
     """Lay lawn and paving under the building, with its shadow."""
     import cv2
 
-    reach, cells = 100.0, 400
+    reach, cells = 90.0, 320
     tone = _shade(light, np.array([0, 0, 1.0])) + light.flood * 0.3 * np.array([1, 0.85, 0.6])
     lit = _plan(rng, cells, reach, panels) * tone.astype(np.float32) * _shadow(panels, light, cells, reach)[:, :, None]
     metres = 2 * reach / cells

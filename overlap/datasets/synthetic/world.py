@@ -152,7 +152,7 @@ def plan_tasks(root: Path, settings: SyntheticConfig, cast: Cast) -> list[Render
 
 def render_photos(task: RenderTask) -> list[Taken]:
     """Build the task's building, take its photos and write them as JPEG."""
-    scale = max(8.0, task.size_px / 23)
+    scale = max(8.0, task.size_px / 25)
     outside: list[Panel] = build(task.design, scale) if any(shot.view != "inside" for shot in task.shots) else []
     inside: list[Panel] = build_inside(task.design, scale) if any(shot.view == "inside" for shot in task.shots) else []
     return [_take(inside if shot.view == "inside" else outside, shot, task.size_px) for shot in task.shots]
