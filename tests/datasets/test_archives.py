@@ -63,6 +63,7 @@ def test_a_bad_header_in_the_middle_is_refused(make, tmp_path):
         ("a.jpg", tarfile.LNKTYPE),
         ("a.jpg", tarfile.FIFOTYPE),
         ("a.jpg", tarfile.CHRTYPE),
+        ("a.jpg", tarfile.GNUTYPE_SPARSE),
     ],
 )
 def test_what_is_no_plain_file_below_the_root_is_refused(tmp_path, name, kind):

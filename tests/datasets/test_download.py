@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         if start >= len(content):
             return self._answer(416, b"no such range", headers | {"Content-Range": f"bytes */{len(content)}"})
         start -= site.wrong_start
-        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        span = f"bytes {start}-{len(content) - 1}/{'*' if site.wrong_start else len(content)}"
         return self._answer(206, content[start:], headers | {"Content-Range": span})
 
     def _answer(self, status, body, headers):
@@ -193,6 +193,14 @@ def test_a_server_without_ranges_starts_over(site, offer, tmp_path):
     site.ranges, site.cuts = False, [3_000_000]
     fetch(site, tmp_path)
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_and_lengths_starts_over(site, offer, tmp_path):
+    offer(toy(), a__bin=b"short")
+    site.ranges = site.length = False
+    (tmp_path / "a.bin.part").write_bytes(b"sho")
+    fetch(site, tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == b"short"
 
 
 def test_halves_of_two_versions_are_never_joined(site, offer, tmp_path):
@@ -399,7 +407,9 @@ def test_damaged_archives_are_deleted(site, offer, tmp_path):
 )
 def test_archives_with_anything_but_plain_files_are_refused(site, offer, tmp_path, way, content):
     offer(toy("p.tgz", unpack=way), p__tgz=content)
-    with pytest.raises(DataError, match=r"p\.tgz: '.*a\.jpg' is a link, a device, or stands twice: not upstream's; delete it"):
+    with pytest.raises(
+        DataError, match=r"p\.tgz: '.*a\.jpg' is a link, a device, or stands twice: not upstream's; delete it"
+    ):
         fetch(site, tmp_path)
     assert leftovers(tmp_path) == ["p.tgz"]
 

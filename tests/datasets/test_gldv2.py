@@ -99,6 +99,13 @@ def test_stamps_of_archived_photos_change_with_the_archive(make, tmp_path):
         assert gone.startswith("missing")
 
 
+def test_stamps_of_archived_photos_tell_their_places(make, tmp_path):
+    root = make.gldv2(tmp_path, {1: [DIGITS, HEX]})
+    archive = make.tar(root / "images_000.tar", {f"{DIGITS}.jpg": b"one", f"{HEX}.jpg": b"two"})
+    stamps = read_gldv2(root, archives={archive: index_archive(archive)}).images["stamp"].to_pylist()
+    assert stamps == [f"{stamp_file(archive, 'mtime')}-{offset}-3" for offset in (512, 1536)]
+
+
 def test_ids_that_look_like_numbers_stay_text(make, tmp_path):
     make.gldv2(tmp_path, {41: [DIGITS, HEX], 7: [EXPONENT]})
     assert read_gldv2(tmp_path).images["image_id"].to_pylist() == [DIGITS, HEX, EXPONENT]
