@@ -93,11 +93,14 @@ def restated_paper(said):
     return sorted(gone), visual, duplicated
 
 
-pairs = st.tuples(st.sampled_from(["s", "t"]), st.sampled_from("pqr"), st.sampled_from("abcdef"), st.integers(0, 4))
-names = st.tuples(st.just(""), st.none(), st.none(), st.integers(0, 9))
+# Few queries, photos and landmarks, and many yeses, so that landmarks compete for a query.
+pairs = st.tuples(st.sampled_from(["s", "t"]), st.sampled_from("pq"), st.sampled_from("abc"), st.integers(0, 2))
+names = st.tuples(st.just(""), st.none(), st.none(), st.integers(0, 4))
+answers = st.sampled_from(["same", "same", "same_other_side", *ANSWERS])
 ballots = st.lists(
-    st.tuples(pairs | pairs | names, st.sampled_from(["ann", "bob"]), st.sampled_from(ANSWERS)),
-    max_size=25,
+    st.tuples(pairs | pairs | names, st.sampled_from(["ann", "bob"]), answers),
+    min_size=1,
+    max_size=30,
     unique_by=lambda vote: vote[:2],
 )
 
@@ -172,6 +175,13 @@ def test_of_several_sets_most_photos_win_then_the_order_given():
     assert list(decision.duplicated_queries.items()) == [("u", 0), ("t", 2), ("s", 1)]
     more = [*said, (("s", "q", "b", 1), "ann", "same")]
     assert run("paper", more, evaluation_sets=("t", "s")).removals["evaluation_set"].to_pylist() == ["s"]
+
+
+def test_most_photos_of_a_query_decide_not_most_votes():
+    said = [((*Q, photo, landmark), "ann", "same") for photo, landmark in [("a", 1), ("b", 1), ("c", 2)]]
+    said += [((*Q, "c", 2), "bob", "same"), ((*Q, "c", 2), "eve", "same"), (("s", "p", "d", 3), "ann", "same")]
+    assert removed(run("paper", said)) == [1, 3]
+    assert removed(run("all-confirmed", said)) == [1, 2, 3]
 
 
 def test_settings_change_the_rule():
