@@ -5,7 +5,7 @@ The shipped policies lie in ``overlap/policies/``: ``paper``, ``all-confirmed``,
 
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -104,12 +104,12 @@ def decide(
     verified: pa.Table,
     landmarks: pa.Table,
     threshold: float,
-    evaluation_sets: Sequence[str] = (),
+    queries: Mapping[str, Collection[str]] | None = None,
 ) -> Decision:
     """Decide which landmarks are removed.
 
     A landmark counts once: for visual evidence before its name; with several evaluation sets, for the one with most
-    confirmed photos, then the first in `evaluation_sets`, then by name. Its n_queries and n_confirmed are those of
+    confirmed photos, then the first in `queries`, then by name. Its n_queries and n_confirmed are those of
     that set; its evidence is all of it.
 
     Args:
@@ -118,19 +118,22 @@ def decide(
         verified: VERIFIED; read when evidence = scores.
         landmarks: LANDMARKS of the training set.
         threshold: least score of a verified pair, compared in the scores' own float32.
-        evaluation_sets: the order of the sets; each gets an entry in duplicated_queries, 0 when it has none.
+        queries: the query ids of each evaluation set, the sets in order; each gets an entry in duplicated_queries, 0
+            when it has none. Without it any set and query is taken.
 
     Raises:
-        DataError: a removed landmark is not in the training set, or an item is missing.
+        DataError: a removed landmark is not in the training set, a confirmed pair is about a query that `queries`
+            lacks, or an item is missing.
     """
     known = _items_by_question(checked(items, REVIEW_ITEMS))
     pairs, text = _confirmed(policy, known, checked(votes, VOTES), verified, threshold=threshold)
+    if queries is not None:
+        _check_queries(pairs, queries)
     removed = _removed_landmarks(policy, pairs)
-    evidence = text if policy.text else {}
-    rows = _removal_rows(removed, pairs, evidence, known, list(evaluation_sets))
+    rows = _removal_rows(removed, pairs, text if policy.text else {}, known, list(queries or ()))
     removals = _with_landmarks(rows, checked(landmarks, LANDMARKS))
-    queries = Counter(name for name, _ in {pair[:2] for pair in pairs if pair.landmark_id in removed})
-    counts = {name: queries[name] for name in (*evaluation_sets, *sorted(queries.keys() - set(evaluation_sets)))}
+    duplicated = Counter(name for name, _ in {pair[:2] for pair in pairs if pair.landmark_id in removed})
+    counts = {name: duplicated[name] for name in (queries or sorted(duplicated))}
     return Decision(removals, MappingProxyType(counts))
 
 
@@ -186,6 +189,17 @@ def _confirmed(
         else:
             pairs.add(_Pair(*question))
     return pairs, text
+
+
+def _check_queries(pairs: Iterable[_Pair], queries: Mapping[str, Collection[str]]) -> None:
+    known = {name: set(ids) for name, ids in queries.items()}
+    strange = sorted({pair[:2] for pair in pairs if pair.query_id not in known.get(pair.evaluation_set, ())})
+    if strange:
+        name, query = strange[0]
+        raise DataError(
+            f"{len(strange)} confirmed queries are of no configured evaluation set, such as {query!r} of {name!r} "
+            f"(configured: {', '.join(queries)}); configure that set, or use another store"
+        )
 
 
 def _believed(verified: pa.Table, threshold: float) -> Iterator[_Question]:

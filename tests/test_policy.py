@@ -47,7 +47,7 @@ LANDMARK_TABLE = as_table(
 )
 
 
-def run(policy, said=(), scores=(), evaluation_sets=(), items=None):
+def run(policy, said=(), scores=(), queries=None, items=None):
     """Decide on votes given as (question, reviewer, answer) and scores given as (question, score, status)."""
     asked = {question for question, *_ in (*said, *scores)}
     return decide(
@@ -59,7 +59,7 @@ def run(policy, said=(), scores=(), evaluation_sets=(), items=None):
         verified=as_table([verified_row(*pair) for pair in scores], VERIFIED),
         landmarks=LANDMARK_TABLE,
         threshold=0.5,
-        evaluation_sets=evaluation_sets,
+        queries=queries,
     )
 
 
@@ -168,13 +168,13 @@ def test_of_several_sets_most_photos_win_then_the_order_given():
         (("t", "p", "a", 1), "ann", "same"),
     ]
     assert run("paper", said).removals["evaluation_set"].to_pylist() == ["s"]
-    decision = run("paper", said, evaluation_sets=("u", "t", "s"))
+    decision = run("paper", said, queries={"u": [], "t": ["p", "q"], "s": ["q"]})
     assert decision.removals["evaluation_set"].to_pylist() == ["t"]
     assert decision.removals["n_queries"].to_pylist() == [2]
     assert decision.removals["n_confirmed"].to_pylist() == [1]
     assert list(decision.duplicated_queries.items()) == [("u", 0), ("t", 2), ("s", 1)]
     more = [*said, (("s", "q", "b", 1), "ann", "same")]
-    assert run("paper", more, evaluation_sets=("t", "s")).removals["evaluation_set"].to_pylist() == ["s"]
+    assert run("paper", more, queries={"t": ["p", "q"], "s": ["q"]}).removals["evaluation_set"].to_pylist() == ["s"]
 
 
 def test_most_photos_of_a_query_decide_not_most_votes():
@@ -198,7 +198,7 @@ def test_settings_change_the_rule():
 
 
 def test_nothing_confirmed_removes_nothing():
-    decision = run("paper", evaluation_sets=("s",))
+    decision = run("paper", queries={"s": ["q"]})
     assert decision.removals.schema.equals(REMOVALS)
     assert len(decision.removals) == 0
     assert decision.duplicated_queries == {"s": 0}
@@ -221,6 +221,12 @@ def test_a_landmark_the_training_set_lacks_is_refused():
         DataError, match="landmark_id 12, 77 would be removed, but the training set has no such landmark"
     ):
         run("paper", [((*Q, "a", 77), "ann", "same"), ((*Q, "b", 12), "ann", "same")])
+
+
+@pytest.mark.parametrize("queries", [{"s": ["p"]}, {"t": ["q"]}, {}])
+def test_a_confirmed_query_of_no_evaluation_set_is_refused(queries):
+    with pytest.raises(DataError, match="1 confirmed queries are of no configured evaluation set, such as 'q' of 's'"):
+        run("paper", [((*Q, "a", 1), "ann", "same")], queries=queries)
 
 
 def test_a_vote_on_no_item_is_refused():

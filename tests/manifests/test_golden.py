@@ -82,7 +82,7 @@ def test_the_papers_tables_to_the_digit(world):
         verified=VERIFIED.empty_table(),
         landmarks=as_table(rows, LANDMARKS),
         threshold=0.5,
-        evaluation_sets=("roxford5k", "rparis6k"),
+        queries={name: [f"q{n}" for n in range(70)] for name in ("roxford5k", "rparis6k")},
     )
     assert dict(decision.duplicated_queries) == {"roxford5k": 38, "rparis6k": 36}
     table_2 = defaultdict(lambda: (0, 0))
