@@ -204,11 +204,12 @@ def box(
     *,
     crenels: bool = False,
 ) -> list[Panel]:
-    """Raise four walls from height span[0] to span[1] and lay a flat lid on them."""
+    """Raise four walls from height span[0] to span[1], with a flat lid and, off the ground, a flat underside."""
     low, high = rectangle(centre, size, span[0]), rectangle(centre, size, span[1])
     deck = rectangle(centre, size, span[1] - (1.2 if crenels else 0))
     lid = _panel(deck[[3, 2, 1, 0]], yard.roof, crenels=False)
-    return [*shell(low, high, painters, crenels=crenels), lid]
+    under = [_panel(low, yard.trim, crenels=False)] if span[0] > 2 else []
+    return [*shell(low, high, painters, crenels=crenels), lid, *under]
 
 
 def drum(

@@ -177,7 +177,9 @@ def _other_buildings(
 
 def _rival(rng: Rng, fresh: Building, original: Building) -> Building:
     design = draw_rival(original.design, rng, fresh.design.seed)
-    return replace(fresh, name=fresh.name.split()[0] + " " + NOUNS[design.kind], design=design, like=original.key)
+    return replace(
+        fresh, name=_building_name(int(fresh.key[-5:]), NOUNS[design.kind]), design=design, like=original.key
+    )
 
 
 def _twin(fresh: Building, original: Building) -> Building:

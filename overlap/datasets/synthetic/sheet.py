@@ -14,7 +14,7 @@ import numpy as np
 from overlap.errors import DataError
 from overlap.images import Pixels, encode_jpeg, load_photo, resize_to
 
-TILE_PX = (264, 198)
+TILE_PX = (224, 216)
 GAP_PX = 6
 COLUMNS = (("easy", "day"), ("corner", "day"), ("front", "dusk"), ("front", "night"))
 FRAME = (255, 196, 0)
