@@ -1,0 +1,224 @@
+"""Matches -> the geometric model that explains most, by evidence against chance.
+
+Three sources of models, because each finds what the others miss: similarities from single features (or from
+neighbours), tried all of them, find a model among 2 % right matches; OpenCV's USAC finds homographies; and fundamental
+matrices where the scene is deep.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overlap.verify.evidence import (
+    AFFINE_PARAMETERS,
+    FUNDAMENTAL_PARAMETERS,
+    HOMOGRAPHY_PARAMETERS,
+    PARAMETER_NATS,
+    SIGMA,
+    SIMILARITY_PARAMETERS,
+    Correspondences,
+    weigh_fundamental,
+    weigh_homography,
+    weigh_similarities,
+)
+from overlap.verify.match import FloatRows
+
+INLIER_NATS = 1.0
+
+_SEEDS = 120
+_NEIGHBOURS = 5
+_STARTS = 2
+_COARSE = 3.0
+_GROWTHS = (0.1, 10.0)
+_HOPELESS_NATS = -10.0
+_PIXELS = 1000.0
+_USAC_MATCHES = 300
+_USAC_TRUST = 0.02
+
+
+@dataclass(frozen=True)
+class Model:
+    """Hold a model with what it earns.
+
+    Args:
+        geometry: homography or fundamental.
+        matrix: (3, 3) in the coordinates of Correspondences.
+        nats: (P,) what every match adds.
+        n_parameters: what the model is fitted with.
+    """
+
+    geometry: str
+    matrix: FloatRows
+    nats: FloatRows
+    n_parameters: int
+
+    @property
+    def evidence(self) -> float:
+        """Return the sum, less the cost of the parameters, in nats."""
+        return float(self.nats.sum()) - PARAMETER_NATS * self.n_parameters
+
+    @property
+    def inliers(self) -> NDArray[np.int64]:
+        """Return the rows of the matches that speak for the model."""
+        return np.flatnonzero(self.nats > INLIER_NATS)
+
+
+def find_model(found: Correspondences, *, seed: int) -> Model | None:
+    """Return the model with most evidence; None where no model can be drawn at all.
+
+    Hopeless pairs stop after the similarities. The same input and seed give the same model.
+
+    Args:
+        found: matches, most trusted first.
+        seed: of OpenCV's sampling.
+    """
+    similar = find_similarities(found)
+    models = [refine(found, model) for model in similar]
+    if not models or max(model.evidence for model in similar) < _HOPELESS_NATS:
+        return max(models, key=lambda model: model.evidence, default=None)
+    sampled = sample_homography(found, seed=seed)
+    if sampled is not None:
+        models += [sampled, refine(found, sampled)]
+    deep = sample_fundamental(found, seed=seed)
+    if deep is not None:
+        models.append(deep)
+    return max(models, key=lambda model: model.evidence)
+
+
+def find_similarities(found: Correspondences) -> list[Model]:
+    """Return the few best similarities among those that features propose, most evidence first."""
+    maps = _propose_from_frames(found) if found.has_frames else _propose_from_neighbours(found)
+    growths = np.hypot(maps[:, 0], maps[:, 1])
+    maps = maps[(growths > _GROWTHS[0]) & (growths < _GROWTHS[1])]
+    if not len(maps):
+        return []
+    sums = weigh_similarities(found, maps, sigma=_COARSE * SIGMA).sum(axis=1)
+    return [_similarity(found, maps[row]) for row in np.argsort(-sums, kind="stable")[:_STARTS]]
+
+
+def refine(found: Correspondences, model: Model) -> Model:
+    """Fit an affinity, then a homography, to what a model explains, from coarse to fine; return the best of all."""
+    best, matrix = model, model.matrix
+    for coarseness, fit in ((3.0, _fit_affinity), (2.0, _fit_affinity), (1.0, _fit_affinity), (2.0, _fit_homography),
+                            (1.0, _fit_homography)):  # fmt: skip
+        fitted = fit(found, weigh_homography(found, matrix, sigma=coarseness * SIGMA))
+        if fitted is None:
+            break
+        if fitted.evidence > best.evidence:
+            best = fitted
+        matrix = fitted.matrix
+    return best
+
+
+def sample_homography(found: Correspondences, *, seed: int) -> Model | None:
+    """Return OpenCV's USAC homography: MAGSAC scores, PROSAC order; None where it finds none."""
+    import cv2
+
+    x, y = _usac_points(found)
+    if len(x) < 5:
+        return None
+    matrix, _ = cv2.findHomography(x, y, _usac(seed))
+    if matrix is None or not np.isfinite(matrix).all():
+        return None
+    matrix = _to_pixels(-1) @ matrix @ _to_pixels(1)
+    return Model("homography", matrix, weigh_homography(found, matrix), HOMOGRAPHY_PARAMETERS)
+
+
+def sample_fundamental(found: Correspondences, *, seed: int) -> Model | None:
+    """Return OpenCV's USAC fundamental matrix; None where it finds none."""
+    import cv2
+
+    x, y = _usac_points(found)
+    if len(x) < 9:
+        return None
+    matrix, _ = cv2.findFundamentalMat(x, y, _usac(seed))
+    if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        return None
+    matrix = _to_pixels(1).T @ matrix @ _to_pixels(1)
+    return Model("fundamental", matrix, weigh_fundamental(found, matrix), FUNDAMENTAL_PARAMETERS)
+
+
+def _propose_from_frames(found: Correspondences) -> FloatRows:
+    turn = (found.angles_y - found.angles_x)[:_SEEDS]
+    growth = (found.scales_y / found.scales_x)[:_SEEDS]
+    return _through_points(found.x[:_SEEDS], found.y[:_SEEDS], growth * np.exp(1j * turn))
+
+
+def _propose_from_neighbours(found: Correspondences) -> FloatRows:
+    """Return similarities through every trusted match and each of its nearest neighbours in the query."""
+    x, y = (points[:, 0] + 1j * points[:, 1] for points in (found.x[:_SEEDS], found.y[:_SEEDS]))
+    apart = np.abs(x[:, None] - x)
+    np.fill_diagonal(apart, np.inf)
+    others = np.argsort(apart, axis=1, kind="stable")[:, : min(_NEIGHBOURS, max(len(x) - 1, 0))]
+    ones = np.repeat(np.arange(len(x)), others.shape[1])
+    arms_x, arms_y = x[others.ravel()] - x[ones], y[others.ravel()] - y[ones]
+    usable = np.abs(arms_x) > 0
+    ones, factors = ones[usable], arms_y[usable] / arms_x[usable]
+    return _through_points(found.x[ones], found.y[ones], factors)
+
+
+def _through_points(x: FloatRows, y: FloatRows, factors: NDArray[np.complex128]) -> FloatRows:
+    """Return (S, 4) similarities that take each x to its y with the given complex factor."""
+    shifts = (y[:, 0] + 1j * y[:, 1]) - factors * (x[:, 0] + 1j * x[:, 1])
+    return np.column_stack([factors.real, factors.imag, shifts.real, shifts.imag])
+
+
+def _similarity(found: Correspondences, parameters: FloatRows) -> Model:
+    a, b, c, d = parameters
+    matrix = np.array([[a, -b, c], [b, a, d], [0.0, 0.0, 1.0]])
+    return Model("homography", matrix, weigh_homography(found, matrix), SIMILARITY_PARAMETERS)
+
+
+def _fit_affinity(found: Correspondences, nats: FloatRows) -> Model | None:
+    """Fit by least squares, every inlier by its trust."""
+    rows = np.flatnonzero(nats > INLIER_NATS)
+    if len(rows) < 4:
+        return None
+    weights = np.sqrt(found.trusts[rows])[:, None]
+    design = np.column_stack([found.x[rows], np.ones(len(rows))])
+    solution, _, rank, _ = np.linalg.lstsq(design * weights, found.y[rows] * weights, rcond=1e-6)
+    if rank < 3:
+        return None
+    matrix = np.vstack([solution.T, [0.0, 0.0, 1.0]])
+    return Model("homography", matrix, weigh_homography(found, matrix), AFFINE_PARAMETERS)
+
+
+def _fit_homography(found: Correspondences, nats: FloatRows) -> Model | None:
+    import cv2
+
+    rows = np.flatnonzero(nats > INLIER_NATS)
+    if len(rows) < 6:
+        return None
+    matrix, _ = cv2.findHomography(found.x[rows] * _PIXELS, found.y[rows] * _PIXELS, 0)
+    if matrix is None or not np.isfinite(matrix).all():
+        return None
+    matrix = _to_pixels(-1) @ matrix @ _to_pixels(1)
+    return Model("homography", matrix, weigh_homography(found, matrix), HOMOGRAPHY_PARAMETERS)
+
+
+def _to_pixels(power: int) -> FloatRows:
+    return np.diag([_PIXELS**power, _PIXELS**power, 1.0])
+
+
+def _usac_points(found: Correspondences) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    n = min(_USAC_MATCHES, int((found.trusts > _USAC_TRUST).sum()))
+    return (found.x[:n] * _PIXELS).astype(np.float32), (found.y[:n] * _PIXELS).astype(np.float32)
+
+
+def _usac(seed: int) -> Any:
+    import cv2
+
+    parameters = cv2.UsacParams()
+    parameters.threshold = 2 * SIGMA * _PIXELS
+    parameters.confidence = 0.999
+    parameters.maxIterations = 3000
+    parameters.isParallel = False
+    parameters.randomGeneratorState = seed
+    parameters.score = cv2.SCORE_METHOD_MAGSAC
+    parameters.sampler = cv2.SAMPLING_PROSAC
+    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    parameters.loIterations = 10
+    parameters.loSampleSize = 30
+    return parameters

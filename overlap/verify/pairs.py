@@ -1,0 +1,105 @@
+"""One query and one photo -> whether, and by which model, they show the same landmark."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overlap.config import VerifyConfig
+from overlap.tables import LocalFeatures
+from overlap.verify.evidence import gather
+from overlap.verify.geometry import Model, find_model
+from overlap.verify.match import FloatRows, MatchPair, match_features
+from overlap.verify.presets import PRESETS
+from overlap.verify.score import score_of
+from overlap.verify.watermark import is_watermark
+
+_FEWEST_MATCHES = 4
+_PROMISING = 0.3
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Say what verification found.
+
+    Args:
+        n_matches: matches after thinning, at most 400.
+        n_inliers: matches that speak for the model.
+        score: in [0, 1], grows with belief.
+        status: one of tables.STATUSES.
+        geometry: homography, fundamental or none.
+        matrix: (3, 3) float64, query pixels to photo pixels (fundamental: photo' F query = 0), or None.
+        inliers: (I, 2) int32 rows of the query's and the photo's features, sorted.
+    """
+
+    n_matches: int
+    n_inliers: int
+    score: float
+    status: str
+    geometry: str
+    matrix: FloatRows | None
+    inliers: NDArray[np.int32]
+
+
+def verify_pair(
+    query: LocalFeatures, photo: LocalFeatures, *, settings: VerifyConfig, match: MatchPair | None = None
+) -> PairResult:
+    """Compare two photos. The same features and settings give the same result, whatever the number of threads.
+
+    Args:
+        query: features of the query, of the kind that settings name.
+        photo: features of the training photo.
+        settings: kind of features and seed; the threshold plays no part.
+        match: a learned matcher; without it mutual nearest neighbours.
+
+    Returns:
+        Status ``too_few_matches`` (under 4), ``no_model`` (none can be drawn), ``watermark`` (what agrees is a mark
+        stuck to both pictures; score 0) or ``ok``.
+    """
+    preset = PRESETS[settings.features]
+    matches = match_features(query, photo, preset=preset, match=match)
+    if len(matches.pairs) < _FEWEST_MATCHES:
+        return _nothing(len(matches.pairs), "too_few_matches")
+    model = find_model(gather(query, photo, matches), seed=settings.seed)
+    if model is None or len(model.inliers) < _FEWEST_MATCHES:
+        return _nothing(len(matches.pairs), "no_model")
+    score = score_of(model.evidence, even_nats=preset.even_nats)
+    inliers = matches.pairs[model.inliers]
+    marked = score >= _PROMISING and is_watermark(query, photo, inliers, seed=settings.seed)
+    return PairResult(
+        n_matches=len(matches.pairs),
+        n_inliers=len(inliers),
+        score=0.0 if marked else score,
+        status="watermark" if marked else "ok",
+        geometry=model.geometry,
+        matrix=_in_pixels(model, query, photo),
+        inliers=inliers[np.lexsort(inliers.T[::-1])],
+    )
+
+
+def threshold_of(settings: VerifyConfig) -> float:
+    """Return the threshold on the score: the configured one, or the preset of the kind of features."""
+    return PRESETS[settings.features].threshold if settings.threshold is None else settings.threshold
+
+
+def _nothing(n_matches: int, status: str) -> PairResult:
+    return PairResult(n_matches, 0, 0.0, status, "none", None, np.zeros((0, 2), np.int32))
+
+
+def _in_pixels(model: Model, query: LocalFeatures, photo: LocalFeatures) -> FloatRows:
+    """Return the model's matrix for pixels, of unit norm or with a last element of 1."""
+    before, after = (_normaliser(features) for features in (query, photo))
+    if model.geometry == "fundamental":
+        matrix: FloatRows = after.T @ model.matrix @ before
+        return matrix / np.linalg.norm(matrix)
+    matrix = np.linalg.inv(after) @ model.matrix @ before
+    return matrix / (matrix[2, 2] if abs(matrix[2, 2]) > 1e-12 else np.linalg.norm(matrix))
+
+
+def _normaliser(features: LocalFeatures) -> FloatRows:
+    """Return the matrix from pixels to the coordinates of Correspondences."""
+    width, height = features.size_px
+    diagonal = np.hypot(width, height)
+    return np.array(
+        [[1 / diagonal, 0, (1 - width) / 2 / diagonal], [0, 1 / diagonal, (1 - height) / 2 / diagonal], [0, 0, 1]]
+    )

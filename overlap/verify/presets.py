@@ -1,0 +1,32 @@
+"""What verification assumes of each kind of features: few, round constants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Say how far a match can be trusted by its looks alone, and how much evidence makes an even bet.
+
+    Args:
+        even_ratio: the ratio of nearest to second nearest distance at which trust has fallen to half its most.
+        ratio_width: how fast trust falls there.
+        even_nats: evidence, in nats, that gives the score 0.5.
+        threshold: the shipped threshold on the score.
+    """
+
+    even_ratio: float
+    ratio_width: float
+    even_nats: float
+    threshold: float = 0.5
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "sift": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=40.0),
+        "aliked": Preset(even_ratio=0.86, ratio_width=0.02, even_nats=160.0),
+        "disk": Preset(even_ratio=0.86, ratio_width=0.02, even_nats=160.0),
+        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=40.0),
+    }
+)
