@@ -1,5 +1,6 @@
 """Oracles for cameras, planes and hidden surfaces; and the world's reason to be: what a geometric verifier sees."""
 
+from functools import cache
 from itertools import pairwise
 
 import cv2
@@ -144,11 +145,15 @@ def test_every_kind_of_building_stands_on_the_ground_and_is_seen(kind: str) -> N
     assert pixels.std() > 12
 
 
+@cache
+def gatehouse(*, inside: bool) -> list[Panel]:
+    return (build_inside if inside else build)(design("gatehouse", 2), 8)
+
+
 @pytest.mark.parametrize("view", sorted(VIEWS))
 @pytest.mark.parametrize("light", ["day", "dusk", "night"])
 def test_the_same_stream_gives_the_same_photo_in_every_view_and_light(view: str, light: str) -> None:
-    make = build_inside if view == "inside" else build
-    panels = make(design("gatehouse", 2), 8)
+    panels = gatehouse(inside=view == "inside")
     one, two = (photograph(panels, np.random.default_rng(9), view=view, light=light, size_px=128) for _ in range(2))
     assert np.array_equal(one[0], two[0])
     assert one[1] == two[1]
