@@ -94,6 +94,9 @@ REVIEW_ITEMS = _schema(
 ANSWERS = ("same", "same_other_side", "same_site", "different", "unsure")
 CONFIRMING = frozenset({"same", "same_other_side"})
 
+# Takes a vote back: it supersedes one and says nothing, so that it never counts.
+WITHDRAWN = "withdrawn"
+
 # Append-only. `supersedes` is the vote_id of the same reviewer's earlier vote on the item.
 VOTES = _schema(
     vote_id=_text,
@@ -123,6 +126,35 @@ REMOVALS = _schema(
     n_confirmed=pa.int64(),
     n_images=pa.int64(),
     evidence=pa.list_(_text),
+)
+
+# Figures are in [0, 1] and unrounded; they are empty, and `n_queries` is 0, where a protocol has no positive photo.
+# `training_set` and `seed` are empty for descriptors that came as a file.
+SCORES = _schema(
+    training_set=(_text, True),
+    network=_text,
+    seed=(pa.int64(), True),
+    evaluation_set=_text,
+    protocol=_text,
+    n_queries=pa.int64(),
+    map=(pa.float64(), True),
+    mp_at_1=(pa.float64(), True),
+    mp_at_5=(pa.float64(), True),
+    mp_at_10=(pa.float64(), True),
+)
+
+# The same by query: one row a protocol and query, in the queries' order; empty where it has no positive photo.
+QUERY_SCORES = _schema(
+    training_set=(_text, True),
+    network=_text,
+    seed=(pa.int64(), True),
+    evaluation_set=_text,
+    protocol=_text,
+    query_id=_text,
+    ap=(pa.float64(), True),
+    mp_at_1=(pa.float64(), True),
+    mp_at_5=(pa.float64(), True),
+    mp_at_10=(pa.float64(), True),
 )
 
 # A photo that could not be used, and why; shown in the report, never dropped silently.
