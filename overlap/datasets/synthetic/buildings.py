@@ -269,7 +269,7 @@ def hip(
 def columns(yard: Yard, left: tuple[float, float], right: tuple[float, float], span: tuple[float, float]) -> Panel:
     """Stand a row of columns between two points of the ground plan."""
     length = float(np.hypot(right[0] - left[0], right[1] - left[1]))
-    count = max(2, round(length / 2.4))
+    count = max(2, round(length / (0.75 * yard.design.style.bay_m)))
     size = (length, span[1] - span[0])
     canvas, mask = paint.colonnade(yard.rng, size, yard.design.style, scale=yard.scale, count=count)
     origin = np.array([left[0], left[1], span[1]])

@@ -524,7 +524,10 @@ def colonnade(rng: Rng, size_m: tuple[float, float], style: Style, *, scale: flo
     weather(canvas)
     canvas.rgb[:] = _bytes(canvas.rgb * shading[None, :, None])
     mask = np.broadcast_to(abs(across) < 1, (height, width)).copy()
-    head, wider = canvas.px(0.7), abs(across) < 1.35
+    canvas.rgb[:] = _bytes(canvas.rgb * rng.uniform(0.82, 1.14, count + 1)[(xs / pitch).astype(int)][None, :, None])
+    head, wider = canvas.px(rng.uniform(0.6, 1.1)), abs(across) < 1.35
+    for column in range(count):
+        relief(canvas, (round(pitch * column), 0, round(pitch), head))
     mask[:head] = wider
     mask[height - head // 2 :] = wider
     canvas.rgb[head - 2 : head + 1] //= 2
