@@ -127,7 +127,7 @@ def sample_homography(found: Correspondences, *, seed: int) -> Model | None:
 
 
 def sample_fundamental(found: Correspondences, *, seed: int) -> Model | None:
-    """Return OpenCV's USAC fundamental matrix; None where it finds none."""
+    """Return OpenCV's USAC fundamental matrix; None where it finds none, or one that fits a mirrored picture."""
     import cv2
 
     x, y = _usac_points(found)
@@ -137,7 +137,15 @@ def sample_fundamental(found: Correspondences, *, seed: int) -> Model | None:
     if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         return None
     matrix = _to_pixels(1).T @ matrix @ _to_pixels(1)
-    return Model("fundamental", matrix, weigh_fundamental(found, matrix), FUNDAMENTAL_PARAMETERS)
+    model = Model("fundamental", matrix, weigh_fundamental(found, matrix), FUNDAMENTAL_PARAMETERS)
+    return None if _is_mirrored(found, model.inliers) else model
+
+
+def _is_mirrored(found: Correspondences, rows: NDArray[np.int64]) -> bool:
+    """Tell whether points go over into a mirror image on the whole, which epipolar lines alone don't notice."""
+    design = np.column_stack([found.x[rows], np.ones(len(rows))])
+    linear = np.linalg.lstsq(design, found.y[rows], rcond=1e-6)[0][:2]
+    return bool(linear[0, 0] * linear[1, 1] < linear[0, 1] * linear[1, 0])
 
 
 def _propose_from_frames(found: Correspondences) -> FloatRows:
