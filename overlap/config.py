@@ -6,6 +6,7 @@ config file's folder, in the file and in ``--set`` alike.
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from overlap.errors import ConfigError
 
 def _from_config_folder(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", Path())
-    return Path(base) / path
+    return Path(os.path.normpath(Path(base) / path))
 
 
 FilePath = Annotated[Path, AfterValidator(_from_config_folder), Field(strict=False)]
@@ -116,9 +117,21 @@ class NamesConfig(Section):
 
 
 class ReviewConfig(Section):
-    """Where votes are kept: a SQLAlchemy URL, by default SQLite in the store."""
+    """How people review.
+
+    ``database`` is a SQLAlchemy URL, by default SQLite in the store. ``reviewers`` judge an item at most;
+    ``shared_share`` of the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer
+    sees has a known answer.
+    """
 
     database: str | None = None
+    reviewers: Count = 3
+    seed: int = 0
+    shared_share: Fraction = 0.1
+    gold_share: Fraction = 0.05
+    lease_minutes: Count = 30
+    address: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8501
 
 
 class PolicyConfig(Section):

@@ -1,10 +1,16 @@
 """Verified pairs and text candidates to the questions that people answer."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.review.ids import group_id, item_id
 from overlap.tables import CANDIDATES, REVIEW_ITEMS, VERIFIED, as_table, checked
+
+GOLD_PREFIX = "gold:"
+"""Before the evaluation set's name in the items whose answer is known; no evaluation set's own name has a colon."""
 
 
 def build_items(verified: pa.Table, text: pa.Table, *, threshold: float) -> pa.Table:
@@ -64,3 +70,14 @@ def sorted_items(items: pa.Table) -> pa.Table:
     pairs = items.filter(pc.is_valid(items["query_id"])).sort_by(keys)
     text = items.filter(pc.is_null(items["query_id"])).sort_by("landmark_id")
     return pa.concat_tables([pairs, text])
+
+
+def find_changed_items(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return in words which items no longer ask what their id says they ask."""
+    breaks = []
+    for row in items:
+        asked = (row["evaluation_set"], row["query_id"], row["image_id"], row["landmark_id"])
+        grouped = (row["evaluation_set"], row["query_id"], row["landmark_id"])
+        if row["item_id"] != item_id(*asked) or row["group_id"] != group_id(*grouped):
+            breaks.append(f"item {row['item_id']} was changed: it asks something else than its id says")
+    return breaks

@@ -2,16 +2,18 @@
 
 Votes are append-only: the database itself refuses to change or delete one. A reviewer's vote on an item counts when it
 is the last of that reviewer on that item, by ``voted_at`` and then by order of arrival; so vote files may arrive in
-any order and lead to the same decision, and at most one vote per reviewer and item counts, by construction.
+any order and lead to the same decision, and at most one vote per reviewer and item counts, by construction. A last
+vote of ``withdrawn`` takes the earlier one back, and then none counts.
 """
 
 import math
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -21,65 +23,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from overlap.errors import ConfigError, ReviewError
+from overlap.review.chain import chained, find_breaks
 from overlap.review.ids import vote_id
-from overlap.review.queue import sorted_items
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, checked
-
-_metadata = sa.MetaData()
-
-_items = sa.Table(
-    "items",
-    _metadata,
-    sa.Column("item_id", sa.String, primary_key=True),
-    sa.Column("group_id", sa.String, nullable=False, index=True),
-    sa.Column("evaluation_set", sa.String, nullable=False),
-    sa.Column("query_id", sa.String),
-    sa.Column("image_id", sa.String),
-    sa.Column("landmark_id", sa.BigInteger, nullable=False),
-    sa.Column("origin", sa.String, nullable=False),
-    sa.Column("score", sa.Float),
-)
-
-# `evaluation_set` stands here too, because the file of a vote on a text candidate may name one and its item does not.
-_votes = sa.Table(
-    "votes",
-    _metadata,
-    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("vote_id", sa.String, nullable=False, unique=True),
-    sa.Column("item_id", sa.String, sa.ForeignKey("items.item_id"), nullable=False, index=True),
-    sa.Column("evaluation_set", sa.String, nullable=False),
-    sa.Column("reviewer", sa.String, nullable=False),
-    sa.Column("answer", sa.String, nullable=False),
-    sa.Column("voted_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("seconds", sa.Float),
-    sa.Column("note", sa.String),
-    sa.Column("guideline_version", sa.String),
-    sa.Column("supersedes", sa.String, sa.ForeignKey("votes.vote_id")),
-    sa.CheckConstraint("answer IN ({})".format(", ".join(f"'{answer}'" for answer in ANSWERS)), name="known_answer"),
-    sa.CheckConstraint("reviewer <> ''", name="reviewer_given"),
-    sqlite_autoincrement=True,
-)
-
-_REFUSAL = "votes are append-only: cast a vote that supersedes the earlier one"
-
-# The third one is for INSERT OR REPLACE, which deletes without waking a delete trigger.
-_SQLITE_GUARDS = (
-    f"CREATE TRIGGER votes_no_update BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
-    f"CREATE TRIGGER votes_no_delete BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
-    "CREATE TRIGGER votes_no_replace BEFORE INSERT ON votes "  # noqa: S608 (constant text)
-    "WHEN EXISTS (SELECT 1 FROM votes WHERE vote_id = NEW.vote_id OR sequence = NEW.sequence) "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
-)
-_POSTGRESQL_GUARDS = (
-    "CREATE FUNCTION refuse_vote_change() RETURNS trigger LANGUAGE plpgsql AS "
-    f"$$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$",
-    "CREATE TRIGGER votes_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON votes "
-    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_vote_change()",
-)
-for _guard in _SQLITE_GUARDS:
-    sa.event.listen(_votes, "after_create", sa.DDL(_guard).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
-for _guard in _POSTGRESQL_GUARDS:
-    sa.event.listen(_votes, "after_create", sa.DDL(_guard).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
+from overlap.review.queue import find_changed_items, sorted_items
+from overlap.review.schema import GOLD, ITEMS, LOG_HEAD, VOTE_LOG, is_present, migrate
+from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, checked
 
 _BATCH = 5000  # SQLite takes 32,766 parameters a statement
 
@@ -106,8 +54,19 @@ class ReviewStore:
     def add_items(self, items: pa.Table) -> None:
         """Add REVIEW_ITEMS; those that are there take the new origin and score, so adding twice changes nothing."""
         rows = checked(items, REVIEW_ITEMS).to_pylist()
-        with self._writing() as connection:
+        with self.writing() as connection:
             _put_items(connection, rows, renew=True)
+
+    def add_gold(self, items: pa.Table, confirms: Sequence[bool]) -> None:
+        """Add items whose answer is known: whether it is one of those that confirm."""
+        rows = checked(items, REVIEW_ITEMS).to_pylist()
+        known = [{"item_id": row["item_id"], "confirms": each} for row, each in zip(rows, confirms, strict=True)]
+        with self.writing() as connection:
+            _put_items(connection, rows, renew=False)
+            if known:
+                insert = _dialect(connection).insert(GOLD)
+                new = {"confirms": insert.excluded.confirms}
+                connection.execute(insert.on_conflict_do_update(index_elements=["item_id"], set_=new), known)
 
     def append_votes(self, votes: pa.Table) -> int:
         """Append VOTES that were cast here and now, all or none; votes that are there already are passed over.
@@ -120,6 +79,20 @@ class ReviewStore:
                 or the reviewer's counting vote on the item is not the one that `supersedes` names.
         """
         return self._add(votes, [], _cast)
+
+    def answer(self, votes: pa.Table, *, lease: str, client_seq: int, admit: Callable[[sa.Connection], bool]) -> int:
+        """Append VOTES cast in the app, all or none, if their lease admits them in the same transaction.
+
+        Args:
+            admit: raises ReviewError for a vote that must not be taken; False for one that is there already.
+
+        Returns:
+            The number of votes added.
+
+        Raises:
+            VoteRefusedError: as for `append_votes`.
+        """
+        return self._add(votes, [], _cast, admit=admit, shown={"lease": lease, "client_seq": client_seq})
 
     def merge_votes(self, items: pa.Table, votes: pa.Table) -> int:
         """Add VOTES from elsewhere with the items they are on, all or none; what is there already stays as it is.
@@ -135,42 +108,86 @@ class ReviewStore:
         return self._add(votes, checked(items, REVIEW_ITEMS).to_pylist(), _merged)
 
     def read_items(self) -> pa.Table:
-        """Return REVIEW_ITEMS: pairs by evaluation set, query, landmark and photo, then text candidates."""
-        return sorted_items(checked(self._select(sa.select(_items)), REVIEW_ITEMS))
+        """Return REVIEW_ITEMS: pairs by evaluation set, query, landmark and photo, then text candidates; no gold."""
+        return sorted_items(checked(self._select(sa.select(ITEMS).where(ITEMS.c.origin != "gold")), REVIEW_ITEMS))
+
+    def read_gold(self) -> tuple[pa.Table, dict[str, bool]]:
+        """Return the gold REVIEW_ITEMS and, by item_id, whether the known answer confirms."""
+        items = self._select(sa.select(ITEMS).where(ITEMS.c.item_id.in_(sa.select(GOLD.c.item_id))))
+        with self.reading() as connection:
+            confirms = {item: bool(known) for item, known in connection.execute(sa.select(GOLD))}
+        return sorted_items(checked(items, REVIEW_ITEMS)), confirms
 
     def read_votes(self) -> pa.Table:
-        """Return all VOTES in order of arrival, superseded ones too."""
+        """Return all VOTES in order of arrival, superseded ones, withdrawals and those on gold items too."""
         return _as_votes(self._select(_read_votes()))
 
     def counting_votes(self) -> pa.Table:
-        """Return the VOTES that count, in order of arrival: the last of each reviewer on each item."""
-        place = sa.func.row_number().over(
-            partition_by=(_votes.c.item_id, _votes.c.reviewer),
-            order_by=(_votes.c.voted_at_ms.desc(), _votes.c.sequence.desc()),
-        )
-        placed = sa.select(_votes.c.sequence, place.label("place")).subquery()
-        last = sa.select(placed.c.sequence).where(placed.c.place == 1)
-        return _as_votes(self._select(_read_votes().where(_votes.c.sequence.in_(last))))
+        """Return the VOTES that count, in order of arrival: the last of each reviewer on each item, gold left out."""
+        return _as_votes(self._select(_read_votes().where(VOTE_LOG.c.sequence.in_(_last()), ITEMS.c.origin != "gold")))
 
-    def _add(self, votes: pa.Table, items: list[_Row], link: "_Link") -> int:
+    def gold_votes(self) -> pa.Table:
+        """Return the last VOTES of each reviewer on gold items, in order of arrival."""
+        return _as_votes(self._select(_read_votes().where(VOTE_LOG.c.sequence.in_(_last()), ITEMS.c.origin == "gold")))
+
+    def last_votes_of(self, reviewer: str, item_ids: Sequence[str]) -> dict[str, str]:
+        """Return, by item_id, the vote_id of the reviewer's last vote, withdrawn or not: the next must supersede it."""
+        with self.reading() as connection:
+            order = (VOTE_LOG.c.voted_at_ms, VOTE_LOG.c.sequence)
+            mine = sa.select(VOTE_LOG.c.item_id, VOTE_LOG.c.vote_id).where(VOTE_LOG.c.reviewer == reviewer)
+            rows = connection.execute(mine.where(VOTE_LOG.c.item_id.in_(item_ids)).order_by(*order))
+            return {row.item_id: row.vote_id for row in rows}
+
+    def audit(self) -> tuple[int, str, list[str]]:
+        """Go through the whole log of votes.
+
+        Returns:
+            The number of votes, the last link of the chain, and in words what was changed or is missing.
+        """
+        with self.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            n_votes, head = connection.execute(sa.select(LOG_HEAD.c.n_votes, LOG_HEAD.c.chain)).one()
+            votes = map(dict, connection.execute(sa.select(VOTE_LOG).order_by(VOTE_LOG.c.sequence)).mappings())
+            breaks = find_breaks(votes, n_votes=n_votes, head=head)
+            breaks += find_changed_items(map(dict, connection.execute(sa.select(ITEMS)).mappings()))
+        return n_votes, head, breaks
+
+    def _add(
+        self,
+        votes: pa.Table,
+        items: list[_Row],
+        link: "_Link",
+        *,
+        admit: Callable[[sa.Connection], bool] = lambda connection: True,
+        shown: Mapping[str, Any] = MappingProxyType({}),
+    ) -> int:
         rows = _as_rows(votes)
-        with self._writing() as connection:
+        with self.writing() as connection:
+            if not admit(connection):
+                return 0
             _put_items(connection, items, renew=False)
             _check(rows, _known_items(connection, rows))
             new = link(rows, *_known_votes(connection, rows))
-            if new:
-                connection.execute(sa.insert(_votes), new)
+            _append(connection, [{"lease": None, "client_seq": None, **row, **shown} for row in new])
         return len(new)
 
     def _select(self, statement: sa.Select[Any]) -> pa.Table:
-        with _explained(self.engine), self.engine.connect() as connection:
+        with self.reading() as connection:
             result = connection.execute(statement)
             names = list(result.keys())
             columns = list(zip(*result.all(), strict=True)) or [()] * len(names)
         return pa.table({name: pa.array(values, _type(name)) for name, values in zip(names, columns, strict=True)})
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection for reading; a failure becomes a ReviewError."""
+        with _explained(self.engine), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Give a connection whose changes are committed at the end of the block; one writer at a time."""
         with _explained(self.engine), _begun(self.engine) as connection:
             if self.engine.dialect.name == "postgresql":
                 connection.execute(sa.text("LOCK TABLE items, votes IN SHARE ROW EXCLUSIVE MODE"))
@@ -178,7 +195,7 @@ class ReviewStore:
 
 
 def open_store(database: str | Path) -> ReviewStore:
-    """Open the review store and make its tables when they are not there.
+    """Open the review store; make its tables when they are not there, and bring older ones to the present form.
 
     Args:
         database: a SQLAlchemy URL, or the path of a SQLite file, made with its folder when missing.
@@ -190,9 +207,13 @@ def open_store(database: str | Path) -> ReviewStore:
     engine = _engine(sa.URL.create("sqlite", database=str(database)) if isinstance(database, Path) else database)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
-    with _explained(engine), _begun(engine) as connection:
-        _metadata.create_all(connection)
-    return ReviewStore(engine)
+    store = ReviewStore(engine)
+    with store.reading() as connection:
+        present = is_present(connection)
+    if not present:
+        with _explained(engine), _begun(engine) as connection:
+            migrate(connection)
+    return store
 
 
 def _engine(url: str | sa.URL) -> sa.Engine:
@@ -245,8 +266,7 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
 def _put_items(connection: sa.Connection, rows: list[_Row], *, renew: bool) -> None:
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(_items)
+    insert = _dialect(connection).insert(ITEMS)
     if renew:
         new = {"origin": insert.excluded.origin, "score": insert.excluded.score}
         connection.execute(insert.on_conflict_do_update(index_elements=["item_id"], set_=new), rows)
@@ -254,19 +274,41 @@ def _put_items(connection: sa.Connection, rows: list[_Row], *, renew: bool) -> N
         connection.execute(insert.on_conflict_do_nothing(index_elements=["item_id"]), rows)
 
 
+def _dialect(connection: sa.Connection) -> Any:
+    return postgresql if connection.dialect.name == "postgresql" else sqlite
+
+
+def _append(connection: sa.Connection, rows: list[_Row]) -> None:
+    if not rows:
+        return
+    n_votes, head = connection.execute(sa.select(LOG_HEAD.c.n_votes, LOG_HEAD.c.chain)).one()
+    new = chained(head, rows)
+    connection.execute(sa.insert(VOTE_LOG), new)
+    connection.execute(sa.update(LOG_HEAD).values(n_votes=n_votes + len(new), chain=new[-1]["chain"]))
+
+
+def _last() -> sa.Select[Any]:
+    place = sa.func.row_number().over(
+        partition_by=(VOTE_LOG.c.item_id, VOTE_LOG.c.reviewer),
+        order_by=(VOTE_LOG.c.voted_at_ms.desc(), VOTE_LOG.c.sequence.desc()),
+    )
+    placed = sa.select(VOTE_LOG.c.sequence, VOTE_LOG.c.answer, place.label("place")).subquery()
+    return sa.select(placed.c.sequence).where(placed.c.place == 1, placed.c.answer != WITHDRAWN)
+
+
 def _known_items(connection: sa.Connection, rows: list[_Row]) -> set[str]:
     found: set[str] = set()
     for batch in _batches({row["item_id"] for row in rows}):
-        found.update(connection.scalars(sa.select(_items.c.item_id).where(_items.c.item_id.in_(batch))))
+        found.update(connection.scalars(sa.select(ITEMS.c.item_id).where(ITEMS.c.item_id.in_(batch))))
     return found
 
 
 def _known_votes(connection: sa.Connection, rows: list[_Row]) -> tuple[set[str], _History]:
-    columns = (_votes.c.reviewer, _votes.c.item_id, _votes.c.voted_at_ms, _votes.c.sequence, _votes.c.vote_id)
+    columns = (VOTE_LOG.c.reviewer, VOTE_LOG.c.item_id, VOTE_LOG.c.voted_at_ms, VOTE_LOG.c.sequence, VOTE_LOG.c.vote_id)
     known: set[str] = set()
     history: _History = defaultdict(list)
     for batch in _batches({row["item_id"] for row in rows}):
-        for reviewer, item, *vote in connection.execute(sa.select(*columns).where(_votes.c.item_id.in_(batch))):
+        for reviewer, item, *vote in connection.execute(sa.select(*columns).where(VOTE_LOG.c.item_id.in_(batch))):
             known.add(vote[-1])
             history[reviewer, item].append((vote[0], vote[1], vote[2]))
     for votes in history.values():
@@ -282,7 +324,7 @@ def _batches(values: Iterable[str]) -> Iterator[list[str]]:
 
 def _check(rows: list[_Row], known_items: set[str]) -> None:
     for number, row in enumerate(rows):
-        if row["answer"] not in ANSWERS:
+        if row["answer"] not in (*ANSWERS, WITHDRAWN):
             raise VoteRefusedError(number, f"answer {row['answer']!r} is not one of {', '.join(ANSWERS)}")
         if not row["reviewer"] or row["reviewer"] != row["reviewer"].strip():
             raise VoteRefusedError(number, f"reviewer {row['reviewer']!r} must be a name without blanks around it")
@@ -355,7 +397,7 @@ def _remember(row: _Row, known: set[str], votes: list[_Earlier]) -> None:
 def _as_rows(votes: pa.Table) -> list[_Row]:
     votes = checked(votes, VOTES)
     moments = votes["voted_at"].cast(pa.int64()).to_pylist()
-    names = [column.name for column in _votes.columns if column.name in votes.column_names]
+    names = [column.name for column in VOTE_LOG.columns if column.name in votes.column_names]
     rows: list[_Row] = votes.select(names).to_pylist()
     return [row | {"voted_at_ms": moment} for row, moment in zip(rows, moments, strict=True)]
 
@@ -372,6 +414,6 @@ def _type(name: str) -> pa.DataType:
 
 
 def _read_votes() -> sa.Select[Any]:
-    asked = (_items.c.group_id, _items.c.query_id, _items.c.image_id, _items.c.landmark_id)
-    said = (column for column in _votes.columns if column.name != "sequence")
-    return sa.select(*said, *asked).join(_items).order_by(_votes.c.sequence)
+    asked = (ITEMS.c.group_id, ITEMS.c.query_id, ITEMS.c.image_id, ITEMS.c.landmark_id)
+    said = (column for column in VOTE_LOG.columns if column.name in (*VOTES.names, "voted_at_ms"))
+    return sa.select(*said, *asked).join(ITEMS).order_by(VOTE_LOG.c.sequence)

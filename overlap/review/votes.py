@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 
 from overlap.errors import DataError
 from overlap.review.ids import vote_id
-from overlap.review.queue import item
+from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, VoteRefusedError
 from overlap.sheets import read_rows, write_csv
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, as_table, checked
+from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked
 
 REQUIRED_COLUMNS = ("evaluation_set", "query_id", "image_id", "landmark_id", "reviewer", "answer")
 FILE_COLUMNS = (*REQUIRED_COLUMNS, "voted_at", "seconds", "note", "guideline_version", "supersedes")
@@ -175,10 +175,10 @@ def _vote(path: Path, line: int, cells: Sequence[str]) -> dict[str, Any]:
             f"{path} line {line}: a vote on a pair needs evaluation_set, query_id and image_id, a vote on a text "
             f"candidate neither query_id nor image_id; found {evaluation_set!r}, {query_id!r}, {image_id!r}"
         )
-    if answer not in ANSWERS:
+    if answer not in (*ANSWERS, WITHDRAWN):
         raise DataError(f"{path} line {line}: answer {answer!r} is not one of {', '.join(ANSWERS)}")
     number = _landmark_id(path, line, landmark_id)
-    origin = "imported" if query_id else "text"
+    origin = _origin(evaluation_set, query_id)
     return item(evaluation_set, query_id, image_id, number, origin=origin, score=None) | {
         "evaluation_set": evaluation_set,
         "reviewer": reviewer,
@@ -187,6 +187,12 @@ def _vote(path: Path, line: int, cells: Sequence[str]) -> dict[str, Any]:
         "seconds": _seconds(path, line, seconds),
         **dict(zip(FILE_COLUMNS[-3:], (cell or None for cell in rest), strict=True)),
     }
+
+
+def _origin(evaluation_set: str, query_id: str) -> str:
+    if not query_id:
+        return "text"
+    return "gold" if evaluation_set.startswith(GOLD_PREFIX) else "imported"
 
 
 def _landmark_id(path: Path, line: int, text: str) -> int:

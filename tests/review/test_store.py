@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from overlap.errors import ConfigError, ReviewError
-from overlap.review import store as store_module
+from overlap.review.schema import VOTE_LOG
 from overlap.review.queue import item, sorted_items
 from overlap.review.store import VoteRefusedError, open_store
 from overlap.review.votes import make_votes
@@ -153,7 +153,7 @@ def test_a_merged_vote_names_an_earlier_vote_of_the_same_reviewer_and_item(store
         "DELETE FROM votes",
         "INSERT OR REPLACE INTO votes SELECT * FROM votes",
         "INSERT OR REPLACE INTO votes SELECT sequence + 9, vote_id, item_id, evaluation_set, reviewer, 'unsure', "
-        "voted_at_ms, seconds, note, guideline_version, supersedes FROM votes",
+        "voted_at_ms, seconds, note, guideline_version, supersedes, lease, client_seq, chain FROM votes",
     ],
 )
 def test_the_database_itself_refuses_to_change_a_vote(store, tmp_path, statement):
@@ -247,6 +247,6 @@ def test_a_url_opens_the_same_store_and_hides_its_password(tmp_path):
 
 
 def test_the_schema_compiles_for_postgresql():
-    text = str(CreateTable(store_module._votes).compile(dialect=postgresql.dialect()))
+    text = str(CreateTable(VOTE_LOG).compile(dialect=postgresql.dialect()))
     assert "sequence BIGSERIAL" in text
     assert "voted_at_ms BIGINT NOT NULL" in text
