@@ -1,0 +1,20 @@
+"""Flow ``curate``: from photos to the review queue."""
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.shards import open_flow_run
+from overlap.steps import pipeline
+from overlap.workers import count_cores
+
+
+@flow(name="curate", task_runner=ThreadPoolTaskRunner(max_workers=count_cores()), persist_result=False)
+def curate(config: str, overrides: tuple[str, ...] = ()) -> None:
+    """Fill the review queue of a config; killed, the next run goes on where this one was.
+
+    Args:
+        config: path of the TOML file, from the project's folder.
+        overrides: ``key=VALUE`` settings, as ``--set`` takes them.
+    """
+    with open_flow_run(config, overrides) as run:
+        pipeline.curate(run)

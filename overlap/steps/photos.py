@@ -1,0 +1,165 @@
+"""Read the training set and the evaluation sets: who is there, and where the bytes lie."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from overlap.config import Config, fingerprint
+from overlap.datasets.archives import ARCHIVE_INDEX, index_archive
+from overlap.datasets.catalogue import (
+    EvaluationSet,
+    TrainingSet,
+    list_archives,
+    read_evaluation_set,
+    read_training_set,
+)
+from overlap.errors import DataError
+from overlap.images import stamp_file
+from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders
+from overlap.store import Store, read_table, write_table
+from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
+
+STEP = "photos"
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Hold everything that is read before work begins."""
+
+    training: TrainingSet
+    evaluations: tuple[EvaluationSet, ...]
+
+    @property
+    def queries(self) -> pa.Table:
+        """Return the queries of all evaluation sets (IMAGES rows; `source` is the set)."""
+        return pa.concat_tables([evaluation.queries for evaluation in self.evaluations])
+
+    @property
+    def evaluation_photos(self) -> pa.Table:
+        """Return the database photos of all evaluation sets (IMAGES rows)."""
+        return pa.concat_tables([evaluation.photos for evaluation in self.evaluations])
+
+
+def read_sets(run: Run) -> Sets:
+    """Read every set of the config, rendering the synthetic world first where it is asked for.
+
+    Raises:
+        DataError: a file is missing or wrong.
+    """
+    with recorded(run, STEP) as finish:
+        _render_world(run)
+        archives = _index_archives(run)
+        training = read_training_set(run.config.train, archives=archives)
+        evaluations = tuple(read_evaluation_set(evaluation) for evaluation in run.config.evaluation)
+        sets = Sets(training, evaluations)
+        tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
+        whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
+        if not run.store.exists(STEP, whole):
+            with run.store.put(STEP, whole) as folder:
+                write_table(folder, "landmarks", training.landmarks)
+                for name, table in tables.items():
+                    write_table(folder, name, table)
+        finish(
+            whole,
+            photos=training.images.num_rows,
+            landmarks=training.landmarks.num_rows,
+            queries=sets.queries.num_rows,
+            evaluation_photos=sets.evaluation_photos.num_rows,
+        )
+    return sets
+
+
+def find_probes(config: Config, evaluation: EvaluationSet) -> pa.Table:
+    """Return the photos of an evaluation set that are searched for: its queries, or with search.probes "all" each."""
+    if config.search.probes == "queries":
+        return evaluation.queries
+    return pa.concat_tables([evaluation.queries, evaluation.photos])
+
+
+def read_photos(config: Config, name: str) -> pa.Table:
+    """Return the stored table ``train``, ``queries`` or ``evaluation`` (IMAGES), or ``landmarks`` (LANDMARKS)."""
+    return read_table(find_current(config, STEP), name, LANDMARKS if name == "landmarks" else IMAGES)
+
+
+def read_quarantine(config: Config) -> pa.Table:
+    """Return the QUARANTINE rows of a run's descriptors and local features, each photo once."""
+    folders = [
+        folder
+        for step in ("descriptors", "features")
+        for folder in shard_folders(Store(config.store), step, find_current(config, step).name)
+    ]
+    rows = {(row["source"], row["image_id"]): row for row in join_quarantine(folders).to_pylist()}
+    return as_table(list(rows.values()), QUARANTINE)
+
+
+def check_quarantine(run: Run, quarantine: pa.Table, n_photos: int) -> None:
+    """Report unreadable photos, and stop when there are too many.
+
+    Args:
+        quarantine: QUARANTINE rows of a step.
+        n_photos: how many photos the step had.
+
+    Raises:
+        DataError: their share is above run.max_unreadable.
+    """
+    n_bad = quarantine.num_rows
+    if not n_bad:
+        return
+    first = quarantine.slice(0, 1).to_pylist()[0]
+    found = f"{n_bad} of {n_photos} photos can't be used, for example {first['reason']}"
+    limit = run.config.run.max_unreadable
+    if n_bad > limit * n_photos:
+        raise DataError(f"{found}; that is over run.max_unreadable = {limit:g}: mend the photos, or raise the limit")
+    run.say(f"{found}; 'overlap export quarantine' lists them")
+
+
+def quarantine_row(row: Mapping[str, Any], error: DataError) -> dict[str, Any]:
+    """Return the QUARANTINE row of a photo that could not be used."""
+    return {"image_id": row["image_id"], "source": row["source"], "path": row["path"], "reason": str(error)}
+
+
+def join_quarantine(folders: Sequence[Path]) -> pa.Table:
+    """Join the quarantine tables of a step's shards."""
+    parts = [read_table(folder, "quarantine", QUARANTINE) for folder in folders]
+    return pa.concat_tables([QUARANTINE.empty_table(), *parts])
+
+
+def _render_world(run: Run) -> None:
+    if run.config.train.format != "synthetic":
+        return
+    from overlap.datasets.synthetic.world import write_world
+
+    def map_tasks(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        return run.map_shards(function, tasks, label="render the world", sizes=[1] * len(tasks))
+
+    names = [evaluation.name for evaluation in run.config.evaluation if evaluation.format == "synthetic"]
+    write_world(run.config.train.root, run.config.synthetic, evaluation_names=names, map_tasks=map_tasks)
+
+
+def _index_archives(run: Run) -> dict[Path, pa.Table]:
+    paths = list_archives(run.config.train)
+    shards = [
+        Shard(run.store, "archives", fingerprint("archives", 1, path.name, stamp_file(path, "mtime")), 1, path)
+        for path in paths
+    ]
+    run_shards(run, shards, _store_archive, label="index the archives")
+    return {
+        shard.work: read_table(run.store.get(shard.step, shard.fingerprint), "members", ARCHIVE_INDEX)
+        for shard in shards
+    }
+
+
+def _store_archive(shard: Shard) -> None:
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_table(folder, "members", index_archive(shard.work))
+
+
+def _hash_table(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for batch in table.combine_chunks().to_batches():
+        digest.update(batch.serialize())
+    return digest.hexdigest()

@@ -1,0 +1,31 @@
+"""The paper's Figure 3, read from top to bottom: photos, candidates, verified pairs, review queue."""
+
+from overlap.steps.photos import read_sets
+from overlap.steps.retrieve import describe_sets, find_names, search_candidates
+from overlap.steps.review import build_queue
+from overlap.steps.run import Run
+from overlap.steps.verify import extract_features, verify_candidates
+
+STEPS = ("photos", "descriptors", "candidates", "names", "features", "verified", "queue")
+
+
+def curate(run: Run, *, until: str = STEPS[-1]) -> None:
+    """Fill the review queue. What is stored is not done again.
+
+    Args:
+        until: the last step to do, one of STEPS.
+    """
+    wanted = STEPS[: STEPS.index(until) + 1]
+    sets = read_sets(run)
+    if "descriptors" in wanted:
+        described = describe_sets(run, sets)
+    if "candidates" in wanted:
+        candidates = search_candidates(run, sets, described)
+    if "names" in wanted:
+        text = find_names(run, sets)
+    if "features" in wanted:
+        features = extract_features(run, sets, candidates)
+    if "verified" in wanted:
+        verified = verify_candidates(run, candidates, features)
+    if "queue" in wanted:
+        build_queue(run, verified, text)

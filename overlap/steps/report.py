@@ -1,0 +1,147 @@
+"""Fill the report from tables: facts, galleries, scores, and thumbnails of the photos it shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overlap.config import Config
+from overlap.errors import DataError
+from overlap.images import PhotoLimits, encode_jpeg, load_photo, resize_within
+from overlap.policy import Decision, Policy
+from overlap.report.gather import (
+    Evidence,
+    Limits,
+    count_answers,
+    count_statuses,
+    first_quarantined,
+    gather_landmarks,
+    split_scores,
+)
+from overlap.report.page import Fact, ReportContent, Thumbnail
+from overlap.report.tables import OverlapRow, SizesRow
+from overlap.steps.photos import read_photos, read_quarantine
+from overlap.steps.run import SECTIONS, is_current, read_record
+from overlap.store import Store
+from overlap.tables import QUARANTINE
+from overlap.verify.pairs import threshold_of
+
+_THUMBNAIL_PX = 320
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Hold a decision and the tables it was made from.
+
+    Args:
+        items: REVIEW_ITEMS.
+        votes: VOTES that count.
+        verified: VERIFIED; empty when the votes were made elsewhere.
+        landmarks: LANDMARKS.
+        n_queries: queries by evaluation set.
+    """
+
+    decision: Decision
+    items: pa.Table
+    votes: pa.Table
+    verified: pa.Table
+    landmarks: pa.Table
+    n_queries: Mapping[str, int]
+
+
+def gather_content(
+    config: Config,
+    policy: Policy,
+    decided: Decided,
+    *,
+    overlap: tuple[OverlapRow, ...],
+    sizes: tuple[SizesRow, ...],
+) -> ReportContent:
+    """Gather everything that the report shows."""
+    threshold = threshold_of(config.verify)
+    evidence = Evidence(
+        decided.decision.removals,
+        decided.items,
+        decided.votes,
+        decided.verified,
+        decided.landmarks,
+        threshold,
+        photos=_text_photos(config, decided.items),
+    )
+    landmarks = gather_landmarks(evidence)
+    quarantine = read_quarantine(config) if is_current(config, "features") else QUARANTINE.empty_table()
+    return ReportContent(
+        title=config.name,
+        training_set=config.train.format,
+        overlap=overlap,
+        sizes=sizes,
+        facts=_facts(config, policy, decided),
+        settings=config.model_dump_json(indent=2, exclude={"store": True, "run": True, "review": {"database"}}),
+        removed=landmarks.removed,
+        kept=landmarks.kept,
+        n_kept=landmarks.n_kept,
+        text=landmarks.text,
+        scores=split_scores(decided.verified, decided.items, decided.votes, threshold=threshold),
+        statuses=count_statuses(decided.verified),
+        votes=count_answers(decided.votes),
+        quarantine=first_quarantined(quarantine),
+        n_quarantined=quarantine.num_rows,
+        seconds=_seconds(config),
+    )
+
+
+def make_thumbnails(config: Config, limits: PhotoLimits) -> Thumbnail:
+    """Return what gives the JPEG thumbnail of a photo by its source and id: queries cropped; None when it is gone."""
+    if not is_current(config, "photos"):
+        return lambda source, image_id: None
+    tables: dict[str, pa.Table] = {config.train.format: read_photos(config, "train")}
+    probes = pa.concat_tables([read_photos(config, "queries"), read_photos(config, "evaluation")])
+    tables |= {
+        evaluation.name: probes.filter(pc.equal(probes["source"], evaluation.name)) for evaluation in config.evaluation
+    }
+
+    def thumbnail(source: str, image_id: str) -> bytes | None:
+        row = pc.index(tables[source]["image_id"], image_id).as_py() if source in tables else -1
+        if row < 0:
+            return None
+        try:
+            pixels = load_photo(tables[source].slice(row, 1).to_pylist()[0], limits=limits)
+        except DataError:
+            return None
+        return encode_jpeg(resize_within(pixels, _THUMBNAIL_PX), quality=80)
+
+    return thumbnail
+
+
+def _facts(config: Config, policy: Policy, decided: Decided) -> tuple[Fact, ...]:
+    facts = [
+        Fact("Policy", f"{policy.name} (version {policy.version}): {policy.description}"),
+        Fact("Training set", f"{config.train.format}, {pc.sum(decided.landmarks['n_images']).as_py() or 0:,} photos"),
+        Fact("Global descriptors", config.descriptors.kind),
+        Fact("Search", f"the {config.search.k} nearest photos of each query, {config.search.index}"),
+        Fact("Local features", f"{config.verify.features}, threshold {threshold_of(config.verify):g}"),
+        Fact("Verified pairs", f"{decided.verified.num_rows:,}"),
+        Fact("Review items", f"{decided.items.num_rows:,}"),
+    ]
+    if policy.evidence == "votes":
+        n_reviewers = len(set(decided.votes["reviewer"].to_pylist()))
+        facts.append(Fact("Votes", f"{decided.votes.num_rows:,} by {n_reviewers} reviewers"))
+    return tuple(facts)
+
+
+def _seconds(config: Config) -> dict[str, float]:
+    records = (read_record(Store(config.store), step) for step in SECTIONS)
+    return {record.step: record.seconds for record in records if record is not None}
+
+
+def _text_photos(config: Config, items: pa.Table) -> dict[int, list[str]]:
+    """Return some photos of every landmark that is a text candidate."""
+    if not is_current(config, "photos"):
+        return {}
+    images = read_photos(config, "train")
+    wanted = pc.unique(items.filter(pc.is_null(items["image_id"]))["landmark_id"])
+    found: dict[int, list[str]] = {}
+    for row in images.filter(pc.is_in(images["landmark_id"], value_set=wanted)).to_pylist():
+        found.setdefault(row["landmark_id"], []).append(row["image_id"])
+    return {landmark_id: image_ids[: Limits().photos_per_gallery] for landmark_id, image_ids in found.items()}

@@ -1,0 +1,260 @@
+"""From photos to candidates: global descriptors, search, and landmark names."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from overlap.config import Config, DescriptorsConfig, fingerprint
+from overlap.descriptors.batches import load_scaled
+from overlap.descriptors.exported import load_exported
+from overlap.descriptors.extract import describe_batches, describe_photos, resolve_device
+from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
+from overlap.errors import ConfigError, DataError
+from overlap.features.catalogue import extract_root_sift
+from overlap.images import PhotoLimits, Pixels
+from overlap.names import find_text_candidates
+from overlap.networks.catalogue import load_network
+from overlap.search.approximate import search_approximate
+from overlap.search.exact import Neighbours, search_exact
+from overlap.steps.photos import Sets, check_quarantine, find_probes, join_quarantine
+from overlap.steps.run import (
+    Run,
+    Shard,
+    cut,
+    find_current,
+    hash_file,
+    put_list,
+    read_text_list,
+    recorded,
+    row_stamp,
+    run_shards,
+    shard_folders,
+)
+from overlap.store import read_array, read_table, write_array, write_json, write_table
+from overlap.tables import CANDIDATES, Descriptors, FloatArray, as_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_VERSION = 1
+_VLAD_PHOTOS = 1000
+_VLAD_KEYPOINTS = 1000
+
+
+@dataclass(frozen=True)
+class Described:
+    """Name the shards of stored descriptors: of the training photos, and of each evaluation set's probes."""
+
+    train: tuple[Shard, ...]
+    probes: Mapping[str, tuple[Shard, ...]]
+
+
+@dataclass(frozen=True)
+class _Work:
+    rows: Sequence[dict[str, Any]]
+    settings: DescriptorsConfig
+    limits: PhotoLimits
+    model: Path | None = None
+
+
+def describe_sets(run: Run, sets: Sets) -> Described:
+    """Compute a global descriptor of every training photo and every probe."""
+    with recorded(run, "descriptors") as finish:
+        name, model = _find_model(run, sets)
+        probes = {evaluation.name: find_probes(run.config, evaluation) for evaluation in sets.evaluations}
+        described = Described(
+            _describe(run, sets.training.images, name=name, model=model, label="descriptors: training"),
+            {
+                source: _describe(run, images, name=name, model=model, label=f"descriptors: {source}")
+                for source, images in probes.items()
+            },
+        )
+        whole = put_list(run, "descriptors", [*described.train, *chain(*described.probes.values())])
+        n_photos = sets.training.images.num_rows + sum(images.num_rows for images in probes.values())
+        quarantine = join_quarantine(shard_folders(run.store, "descriptors", whole))
+        check_quarantine(run, quarantine, n_photos)
+        finish(whole, photos=n_photos, unreadable=quarantine.num_rows)
+    return described
+
+
+def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
+    """Find the k training photos that are most similar to each probe.
+
+    Returns:
+        CANDIDATES by evaluation set, query and rank.
+    """
+    with recorded(run, "candidates") as finish:
+        train = [shard.fingerprint for shard in described.train]
+        probes = {source: [shard.fingerprint for shard in shards] for source, shards in described.probes.items()}
+        whole = fingerprint("candidates", _VERSION, run.config.search, train, probes)
+        if not run.store.exists("candidates", whole):
+            found = _search(run, sets, described)
+            with run.store.put("candidates", whole) as folder:
+                write_table(folder, "candidates", found)
+        candidates = read_table(run.store.get("candidates", whole), "candidates", CANDIDATES)
+        finish(whole, pairs=candidates.num_rows)
+    return candidates
+
+
+def read_candidates(config: Config) -> pa.Table:
+    """Return the present CANDIDATES, text candidates last."""
+    parts = [read_table(find_current(config, step), "candidates", CANDIDATES) for step in ("candidates", "names")]
+    return pa.concat_tables(parts)
+
+
+def find_names(run: Run, sets: Sets) -> pa.Table:
+    """Find the landmarks whose name holds one of the configured words.
+
+    Returns:
+        CANDIDATES of origin text.
+    """
+    with recorded(run, "names") as finish:
+        found = find_text_candidates(sets.training.landmarks, run.config.names.words)
+        whole = fingerprint("names", found["landmark_id"].to_pylist())
+        if not run.store.exists("names", whole):
+            with run.store.put("names", whole) as folder:
+                write_table(folder, "candidates", found)
+        finish(whole, landmarks=found.num_rows)
+    return found
+
+
+def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
+    """Return what names the model in fingerprints, and where its vocabulary lies, training it first if need be."""
+    settings = run.config.descriptors
+    if settings.kind != "vlad":
+        return hash_file(settings.path), None
+    images = sets.training.images
+    sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
+    shards = _shards(run, "vocabulary-sample", sample, name="", model=None)
+    whole = fingerprint("vocabulary", _VERSION, settings, [shard.fingerprint for shard in shards])
+    if not run.store.exists("vocabulary", whole):
+        run_shards(run, shards, _store_sample, label="vocabulary: local features")
+        folders = [run.store.get(shard.step, shard.fingerprint) for shard in shards]
+        vlad = train_vlad(chain(*map(_read_sample, folders)), settings=settings)
+        with run.store.put("vocabulary", whole) as folder:
+            save_vlad(folder, vlad)
+    return whole, run.store.get("vocabulary", whole)
+
+
+def _describe(run: Run, images: pa.Table, *, name: str, model: Path | None, label: str) -> tuple[Shard, ...]:
+    shards = _shards(run, "descriptors", images, name=name, model=model)
+    run_shards(run, shards, _store_descriptors, label=label)
+    return tuple(shards)
+
+
+def _shards(run: Run, step: str, images: pa.Table, *, name: str, model: Path | None) -> list[Shard]:
+    settings = run.config.descriptors
+    return [
+        Shard(
+            run.store,
+            step,
+            fingerprint(step, _VERSION, settings.model_copy(update={"path": None}), name, list(map(row_stamp, rows))),
+            len(rows),
+            _Work(rows, settings, run.limits, model),
+        )
+        for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
+    ]
+
+
+def _store_sample(shard: Shard) -> None:
+    work: _Work = shard.work
+    found: list[FloatArray] = []
+    for row in work.rows:
+        try:
+            photo = load_scaled(row, size_px=work.settings.size_px, scales=(1.0,), limits=work.limits)
+        except DataError:
+            continue  # the descriptors step puts it into quarantine
+        found.append(_root_sift(photo[0]))
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_array(folder, "ends", np.cumsum([len(one) for one in found], dtype=np.int64))
+        write_array(folder, "sample", np.concatenate([np.zeros((0, 128), np.float32), *found]))
+
+
+def _read_sample(folder: Path) -> list[FloatArray]:
+    """Return the local descriptors of each photo of a shard of the sample."""
+    ends = read_array(folder, "ends")
+    return np.split(np.asarray(read_array(folder, "sample")), ends[:-1]) if len(ends) else []
+
+
+def _store_descriptors(shard: Shard) -> None:
+    work: _Work = shard.work
+    if work.settings.kind == "vlad":
+        done = describe_photos(work.rows, embed=_load_vlad(work.model), settings=work.settings, limits=work.limits)
+    else:
+        network = _load_network(work.settings)
+        done = describe_batches(work.rows, network=network, settings=work.settings, limits=work.limits)
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_json(folder, "photos", done.descriptors.image_ids)
+        write_array(folder, "vectors", done.descriptors.vectors)
+        write_table(folder, "quarantine", done.quarantine)
+
+
+@lru_cache(maxsize=1)
+def _load_vlad(folder: Path) -> Callable[[Pixels], FloatArray]:
+    vlad = load_vlad(folder)
+    return lambda pixels: encode_vlad(vlad, _root_sift(pixels))
+
+
+def _root_sift(pixels: Pixels) -> FloatArray:
+    return extract_root_sift(pixels, keypoints=_VLAD_KEYPOINTS, size_px=max(pixels.shape)).descriptors
+
+
+@lru_cache(maxsize=1)
+def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]:
+    device = resolve_device(settings.device)
+    if settings.path is None:
+        raise ConfigError(f'descriptors.kind = "{settings.kind}" needs descriptors.path')
+    if settings.kind == "exported":
+        return load_exported(settings.path, device=device)
+    return load_network(settings.network, settings.path, device=device)
+
+
+def _search(run: Run, sets: Sets, described: Described) -> pa.Table:
+    images = sets.training.images
+    landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
+    photos = _read_descriptors(described.train)
+    rows: list[dict[str, Any]] = []
+    for source, shards in described.probes.items():
+        for part in _read_descriptors(shards):
+            found = _find_neighbours(run, part, photos)
+            rows += _candidate_rows(source, part.image_ids, found, landmarks)
+    return as_table(rows, CANDIDATES).sort_by([(name, "ascending") for name in ("evaluation_set", "query_id", "rank")])
+
+
+def _find_neighbours(run: Run, probes: Descriptors, photos: list[Descriptors]) -> Neighbours:
+    settings = run.config.search
+    if settings.index == "exact":
+        return search_exact(probes, photos, k=settings.k)
+    found = search_approximate(probes, photos, k=settings.k, kind=settings.index)
+    run.say(f"{settings.index}: {found.recall:.1%} of the exact {settings.k} nearest photos are found")
+    return found.neighbours
+
+
+def _candidate_rows(
+    source: str, query_ids: list[str], found: Neighbours, landmarks: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "evaluation_set": source,
+            "query_id": query_id,
+            "image_id": image_id,
+            "landmark_id": landmarks[image_id],
+            "rank": rank,
+            "similarity": float(similarity),
+            "origin": "global",
+        }
+        for query_id, image_ids, similarities in zip(query_ids, found.image_ids, found.similarities, strict=True)
+        for rank, (image_id, similarity) in enumerate(zip(image_ids, similarities, strict=False))
+    ]
+
+
+def _read_descriptors(shards: Sequence[Shard]) -> list[Descriptors]:
+    folders = [shard.store.get(shard.step, shard.fingerprint) for shard in shards]
+    parts = [Descriptors(read_text_list(folder, "photos"), read_array(folder, "vectors")) for folder in folders]
+    return [part for part in parts if part.image_ids]

@@ -1,0 +1,47 @@
+"""How far a run is."""
+
+from typing import TYPE_CHECKING
+
+from overlap.config import Config
+from overlap.steps.publish import release_folder
+from overlap.steps.review import open_reviews
+from overlap.steps.run import SECTIONS, read_record, settings_of
+from overlap.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+def render_status(config: Config) -> "Group":
+    """Return the steps with their state, the review's progress and the release, for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+
+    steps = Table("step", "state", "counts", "seconds", "finished", box=None, pad_edge=False, header_style="bold")
+    steps.columns[3].justify = "right"
+    for step in SECTIONS:
+        steps.add_row(step, *_row(config, step))
+    return Group(f"{config.name}: {config.store}", steps, *_review_lines(config), _release_line(config))
+
+
+def _row(config: Config, step: str) -> tuple[str, str, str, str]:
+    record = read_record(Store(config.store), step)
+    if record is None:
+        return "not done", "", "", ""
+    state = "done" if record.settings == settings_of(config, step) else "outdated"
+    counts = "\n".join(f"{count:,} {name.replace('_', ' ')}" for name, count in record.counts.items())
+    return state, counts, f"{record.seconds:,.1f}", record.finished_at[:16].replace("T", " ")
+
+
+def _review_lines(config: Config) -> list[str]:
+    reviews = open_reviews(config)
+    items, votes = reviews.read_items(), reviews.counting_votes()
+    voted = set(votes["item_id"].to_pylist())
+    by_reviewer = votes.group_by("reviewer").aggregate([("item_id", "count")]).sort_by("reviewer").to_pylist()
+    lines = [f"review: {len(voted):,} of {items.num_rows:,} items have a vote"]
+    return [*lines, *(f"  {row['reviewer']}: {row['item_id_count']:,} votes" for row in by_reviewer)]
+
+
+def _release_line(config: Config) -> str:
+    folder = release_folder(config)
+    return f"release: {folder}" if folder.is_dir() else "release: none yet; 'overlap publish' writes it"

@@ -1,0 +1,227 @@
+"""From candidates to verified pairs: local features of every photo that is needed, then geometry pair by pair."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overlap.config import Config, VerifyConfig, fingerprint
+from overlap.errors import ArtifactError, DataError
+from overlap.features.catalogue import load_extractor, load_matcher
+from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
+from overlap.images import PhotoLimits, load_photo
+from overlap.steps.photos import Sets, check_quarantine, join_quarantine, quarantine_row
+from overlap.steps.run import (
+    Run,
+    Shard,
+    cut,
+    find_current,
+    hash_file,
+    put_list,
+    recorded,
+    row_stamp,
+    run_shards,
+    shard_folders,
+)
+from overlap.store import Store, read_array, read_json, read_table, write_array, write_json, write_table
+from overlap.tables import QUARANTINE, VERIFIED, LocalFeatures, as_table
+from overlap.verify.pairs import verify_pair
+
+_FEATURES_VERSION = 1
+_VERIFY_VERSION = 1
+_CACHED_PHOTOS = 256
+
+PhotoKey: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Extraction:
+    rows: list[dict[str, Any]]
+    settings: VerifyConfig
+    limits: PhotoLimits
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    rows: list[dict[str, Any]]
+    settings: VerifyConfig
+    train: str
+    folders: tuple[Path, ...]
+
+
+def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
+    """Compute the local features of every probe and of every photo that is a candidate, once each.
+
+    Returns:
+        The fingerprint of the list of shards.
+    """
+    with recorded(run, "features") as finish:
+        settings = _features_settings(run.config.verify)
+        weights = hash_file(settings.weights)
+        images = sets.training.images
+        wanted = pc.is_in(images["image_id"], value_set=pc.unique(candidates["image_id"]))
+        photos = [*_probes(sets, candidates), *images.filter(wanted).to_pylist()]
+        shards = [
+            _features_shard(run, rows, settings=settings, weights=weights)
+            for rows in cut(photos, run.config.run.photos_per_shard)
+        ]
+        run_shards(run, shards, _store_features, label="local features")
+        whole = put_list(run, "features", shards)
+        quarantine = join_quarantine(shard_folders(run.store, "features", whole))
+        check_quarantine(run, quarantine, len(photos))
+        finish(whole, photos=len(photos), unreadable=quarantine.num_rows)
+    return whole
+
+
+def verify_candidates(run: Run, candidates: pa.Table, features: str) -> pa.Table:
+    """Verify every candidate pair.
+
+    Returns:
+        VERIFIED, as read_verified orders it.
+    """
+    with recorded(run, "verified") as finish:
+        pairs = candidates.filter(pc.is_valid(candidates["image_id"]))
+        by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
+        places = _locate(shard_folders(run.store, "features", features))
+        settings = run.config.verify.model_copy(update={"threshold": None})
+        matcher = hash_file(settings.matcher_weights)
+        shards = [
+            _pairs_shard(run, rows, settings=settings, matcher=matcher, places=places)
+            for rows in cut(by_photo.to_pylist(), run.config.run.pairs_per_shard)
+        ]
+        run_shards(run, shards, _store_pairs, label="verified pairs")
+        whole = put_list(run, "verified", shards)
+        verified = _join_verified(shard_folders(run.store, "verified", whole))
+        n_ok = pc.sum(pc.equal(verified["status"], "ok")).as_py() or 0
+        finish(whole, pairs=verified.num_rows, with_model=n_ok)
+    return verified
+
+
+def read_verified(config: Config) -> pa.Table:
+    """Return the present VERIFIED table: by evaluation set and query, the highest score first, ties by photo."""
+    whole = find_current(config, "verified")
+    return _join_verified(shard_folders(Store(config.store), "verified", whole.name))
+
+
+def _join_verified(folders: list[Path]) -> pa.Table:
+    parts = [read_table(folder, "verified", VERIFIED) for folder in folders]
+    order = [("evaluation_set", "ascending"), ("query_id", "ascending"), ("score", "descending")]
+    return pa.concat_tables([VERIFIED.empty_table(), *parts]).sort_by([*order, ("image_id", "ascending")])
+
+
+def _probes(sets: Sets, candidates: pa.Table) -> list[dict[str, Any]]:
+    asked = set(zip(candidates["evaluation_set"].to_pylist(), candidates["query_id"].to_pylist(), strict=True))
+    rows = pa.concat_tables([sets.queries, sets.evaluation_photos]).to_pylist()
+    return [row for row in rows if (row["source"], row["image_id"]) in asked]
+
+
+def _features_settings(settings: VerifyConfig) -> VerifyConfig:
+    """Return the settings without what local features do not depend on."""
+    return settings.model_copy(update={"threshold": None, "matcher": "mutual", "matcher_weights": None, "seed": 0})
+
+
+def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
+    return {(source, image_id): folder for folder in folders for source, image_id in _read_keys(folder)}
+
+
+def _read_keys(folder: Path) -> list[list[str]]:
+    keys = read_json(folder, "photos")
+    if not isinstance(keys, list):
+        raise ArtifactError(f"{folder}/photos.json holds no list; delete {folder} and run 'overlap run features'")
+    return keys
+
+
+def _features_shard(run: Run, rows: Sequence[dict[str, Any]], *, settings: VerifyConfig, weights: str) -> Shard:
+    without_path = settings.model_copy(update={"weights": None})
+    name = fingerprint("features", _FEATURES_VERSION, without_path, weights, list(map(row_stamp, rows)))
+    return Shard(run.store, "features", name, len(rows), _Extraction(list(rows), settings, run.limits))
+
+
+def _pairs_shard(
+    run: Run, rows: Sequence[dict[str, Any]], *, settings: VerifyConfig, matcher: str, places: dict[PhotoKey, Path]
+) -> Shard:
+    train = run.config.train.format
+    keys = {key for row in rows for key in _pair_keys(row, train)}
+    folders = tuple(sorted({places[key] for key in keys if key in places}))
+    asked = [[row["evaluation_set"], row["query_id"], row["image_id"], row["landmark_id"]] for row in rows]
+    made_from = [folder.name for folder in folders]
+    without_paths = settings.model_copy(update={"weights": None, "matcher_weights": None})
+    name = fingerprint("verified", _VERIFY_VERSION, without_paths, matcher, made_from, asked)
+    return Shard(run.store, "verified", name, len(rows), _Pairs(list(rows), settings, train, folders))
+
+
+def _pair_keys(row: dict[str, Any], train: str) -> tuple[PhotoKey, PhotoKey]:
+    return (row["evaluation_set"], row["query_id"]), (train, row["image_id"])
+
+
+def _store_features(shard: Shard) -> None:
+    work: _Extraction = shard.work
+    extract = _load_extractor(work.settings)
+    keys, features, bad = [], [], []
+    for row in work.rows:
+        try:
+            features.append(extract(load_photo(row, limits=work.limits)))
+            keys.append([row["source"], row["image_id"]])
+        except DataError as error:
+            bad.append(quarantine_row(row, error))
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_json(folder, "photos", keys)
+        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
+        for name, array in pack_features(features).items():
+            write_array(folder, name, array)
+
+
+def _store_pairs(shard: Shard) -> None:
+    work: _Pairs = shard.work
+    read = _feature_reader(work.folders)
+    rows = []
+    for row in work.rows:
+        query, photo = _pair_keys(row, work.train)
+        rows.append(_verify_row(row, read(query), read(photo), work.settings))
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_table(folder, "verified", as_table(rows, VERIFIED))
+
+
+def _verify_row(
+    row: dict[str, Any], query: LocalFeatures | None, photo: LocalFeatures | None, settings: VerifyConfig
+) -> dict[str, Any]:
+    asked = {name: row[name] for name in ("evaluation_set", "query_id", "image_id", "landmark_id")}
+    if query is None or photo is None:
+        nothing = {"n_matches": 0, "n_inliers": 0, "score": 0.0, "geometry": "none", "matrix": None}
+        return {**asked, **nothing, "status": "unreadable"}
+    result = verify_pair(query, photo, settings=settings, match=_load_matcher(settings))
+    return {
+        **asked,
+        "n_matches": result.n_matches,
+        "n_inliers": result.n_inliers,
+        "score": result.score,
+        "status": result.status,
+        "geometry": result.geometry,
+        "matrix": None if result.matrix is None else result.matrix.ravel().tolist(),
+    }
+
+
+def _feature_reader(folders: tuple[Path, ...]) -> Callable[[PhotoKey], LocalFeatures | None]:
+    places = {
+        (source, image_id): (folder, row)
+        for folder in folders
+        for row, (source, image_id) in enumerate(_read_keys(folder))
+    }
+    arrays = {folder: {name: read_array(folder, name) for name in FEATURE_ARRAYS} for folder in folders}
+
+    @lru_cache(maxsize=_CACHED_PHOTOS)
+    def read(key: PhotoKey) -> LocalFeatures | None:
+        if key not in places:
+            return None
+        folder, row = places[key]
+        return unpack_features(arrays[folder], row)
+
+    return read
+
+
+_load_extractor = lru_cache(maxsize=1)(load_extractor)
+_load_matcher = lru_cache(maxsize=1)(load_matcher)

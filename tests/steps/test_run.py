@@ -1,0 +1,136 @@
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from overlap.config import load_config
+from overlap.errors import ArtifactError, ConfigError
+from overlap.steps.run import (
+    Run,
+    Shard,
+    cut,
+    find_current,
+    hash_file,
+    is_current,
+    open_run,
+    put_list,
+    read_record,
+    read_text_list,
+    recorded,
+    require_out,
+    run_shards,
+    shard_folders,
+)
+from overlap.store import write_json
+from overlap.workers import map_in_processes
+
+
+@pytest.fixture
+def run(tmp_path: Path, write_config) -> Iterator[Run]:
+    config = load_config(write_config(tmp_path, world=tmp_path / "world"))
+    with map_in_processes(1, console=Console(file=io.StringIO())) as map_shards:
+        with open_run(config, map_shards=map_shards, say=lambda line: None) as opened:
+            yield opened
+
+
+def _store_number(shard: Shard) -> None:
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_json(folder, "number", shard.work)
+
+
+def _shards(run: Run, numbers: range) -> list[Shard]:
+    return [Shard(run.store, "numbers", f"n{number}", 1, number) for number in numbers]
+
+
+def test_cut_keeps_order_and_bounds_the_size():
+    assert [len(part) for part in cut(list(range(100)), 30)] == [7] * 14 + [2]
+    assert [len(part) for part in cut(list(range(5000)), 100)] == [100] * 50
+    assert [number for part in cut(list(range(100)), 30) for number in part] == list(range(100))
+    assert cut([], 10) == []
+
+
+def test_only_missing_shards_are_done(run: Run):
+    run_shards(run, _shards(run, range(3)), _store_number, label="numbers")
+    before = {path: path.stat().st_mtime_ns for path in run.store.root.glob("numbers/*/number.json")}
+    run_shards(run, _shards(run, range(5)), _store_number, label="numbers")
+    after = {path: path.stat().st_mtime_ns for path in run.store.root.glob("numbers/*/number.json")}
+    assert len(before) == 3
+    assert len(after) == 5
+    assert before.items() <= after.items()
+
+
+def test_a_list_names_its_shards_in_order(run: Run):
+    shards = _shards(run, range(3))
+    run_shards(run, shards, _store_number, label="numbers")
+    whole = put_list(run, "numbers", shards)
+    assert [folder.name for folder in shard_folders(run.store, "numbers", whole)] == ["n0", "n1", "n2"]
+    assert put_list(run, "numbers", shards) == whole
+
+
+def test_a_record_says_what_was_done_and_for_which_settings(run: Run):
+    with recorded(run, "photos") as finish:
+        with run.store.put("photos", "abc") as folder:
+            write_json(folder, "x", 1)
+        finish("abc", photos=12)
+    record = read_record(run.store, "photos")
+    assert record is not None
+    assert (record.fingerprint, dict(record.counts)) == ("abc", {"photos": 12})
+    assert find_current(run.config, "photos").name == "abc"
+    other = run.config.model_copy(update={"synthetic": run.config.synthetic.model_copy(update={"seed": 2})})
+    assert is_current(run.config, "photos")
+    assert not is_current(other, "photos")
+    with pytest.raises(ArtifactError, match="step 'photos' last ran with other settings; run 'overlap curate'"):
+        find_current(other, "photos")
+
+
+def test_a_step_that_finds_its_result_stored_keeps_the_first_time(run: Run, monkeypatch: pytest.MonkeyPatch):
+    clock = iter([0.0, 7.0, 10.0, 11.0])
+    monkeypatch.setattr("overlap.steps.run.time.monotonic", lambda: next(clock))
+    for _ in range(2):
+        with recorded(run, "photos") as finish:
+            finish("abc", photos=12)
+    record = read_record(run.store, "photos")
+    assert record is not None
+    assert record.seconds == 7.0
+
+
+def test_a_step_that_fails_leaves_no_record(run: Run):
+    with pytest.raises(RuntimeError), recorded(run, "photos"):
+        raise RuntimeError
+    assert read_record(run.store, "photos") is None
+
+
+def test_a_step_that_never_ran_is_named(run: Run):
+    with pytest.raises(ArtifactError, match="step 'verified' has not run yet; run 'overlap curate'"):
+        find_current(run.config, "verified")
+
+
+def test_a_damaged_record_is_named(run: Run):
+    path = run.store.root / "current" / "photos.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    with pytest.raises(ArtifactError, match=r"photos\.json can't be read.*delete it and run 'overlap run photos'"):
+        read_record(run.store, "photos")
+
+
+def test_a_list_of_something_else_is_named(run: Run):
+    with run.store.put("numbers", "odd") as folder:
+        write_json(folder, "shards", {"a": 1})
+    with pytest.raises(ArtifactError, match=r"shards\.json holds no list of texts"):
+        read_text_list(run.store.get("numbers", "odd"), "shards")
+
+
+def test_weights_are_named_by_their_bytes(tmp_path: Path):
+    (tmp_path / "a.pth").write_bytes(b"abc")
+    assert hash_file(tmp_path / "a.pth") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert hash_file(None) == ""
+    with pytest.raises(ConfigError, match=r"gone\.pth: can't be read: No such file"):
+        hash_file(tmp_path / "gone.pth")
+
+
+def test_an_export_into_no_folder_is_refused(tmp_path: Path):
+    assert require_out(tmp_path / "a.csv") == tmp_path / "a.csv"
+    with pytest.raises(ConfigError, match="is not there or can't be written to"):
+        require_out(tmp_path / "none" / "a.csv")
