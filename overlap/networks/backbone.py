@@ -4,8 +4,12 @@ Torchvision itself is no dependency: its wheels are tied to one build of torch.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TypeAlias
 
 from torch import Tensor, nn
+
+from overlap.errors import ConfigError
 
 
 class BasicBlock(nn.Module):
@@ -72,13 +76,28 @@ class ResNet(nn.Module):
         self.layer2 = _stage(block, width * block.expansion, width * 2, depths[1], 2)
         self.layer3 = _stage(block, width * 2 * block.expansion, width * 4, depths[2], 2)
         self.layer4 = _stage(block, width * 4 * block.expansion, width * 8, depths[3], 2)
+        self.middle_channels = width * 4 * block.expansion
         self.channels = width * 8 * block.expansion
+
+    def middle(self, x: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, middle_channels, ceil(H / 16), ceil(W / 16)): the paper's conv4."""
+        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        features: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return features
+
+    def last(self, x: Tensor) -> Tensor:
+        """Map what ``middle`` gives to (B, channels, ceil(H / 32), ceil(W / 32)): the paper's conv5."""
+        features: Tensor = self.layer4(x)
+        return features
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the feature maps at 1/16 and 1/32 of the photo's size."""
+        middle = self.middle(x)
+        return middle, self.last(middle)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, channels, ceil(H / 32), ceil(W / 32))."""
-        x = self.maxpool(self.bn1(self.conv1(x)).relu())
-        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return features
+        return self.last(self.middle(x))
 
 
 class InvertedResidual(nn.Module):
@@ -114,6 +133,8 @@ class MobileNetV2(nn.Module):
         (6, 160, 3, 2),
         (6, 320, 1, 1),
     )
+    _N_MIDDLE = 14
+    middle_channels = 96
     channels = 1280
 
     def __init__(self) -> None:
@@ -127,10 +148,64 @@ class MobileNetV2(nn.Module):
                 channels = out_channels
         self.features = nn.Sequential(*layers, _conv_relu6(channels, self.channels, 1))
 
+    def middle(self, x: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, 96, ceil(H / 16), ceil(W / 16))."""
+        features: Tensor = self.features[: self._N_MIDDLE](x)
+        return features
+
+    def last(self, x: Tensor) -> Tensor:
+        """Map what ``middle`` gives to (B, 1280, ceil(H / 32), ceil(W / 32))."""
+        features: Tensor = self.features[self._N_MIDDLE :](x)
+        return features
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the feature maps at 1/16 and 1/32 of the photo's size."""
+        middle = self.middle(x)
+        return middle, self.last(middle)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, 1280, ceil(H / 32), ceil(W / 32))."""
-        features: Tensor = self.features(x)
-        return features
+        return self.last(self.middle(x))
+
+
+class TimmTrunk(nn.Module):
+    """Wrap a network of the timm library, without its classifier and with random weights.
+
+    It gives its last two feature maps at once, so nothing can be put between its stages.
+
+    Args:
+        name: as ``timm.create_model`` takes it.
+
+    Raises:
+        ConfigError: timm isn't installed, or has no such network with feature maps.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        try:
+            timm = import_module("timm")
+        except ImportError:
+            raise ConfigError(
+                f"the backbone timm/{name} needs the timm library, which is not installed: pip install timm, or choose "
+                "another backbone"
+            ) from None
+        try:
+            self.features = timm.create_model(name, pretrained=False, features_only=True, out_indices=(-2, -1))
+        except (RuntimeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"timm can't give feature maps of {name!r}: {error}") from None
+        self.middle_channels, self.channels = self.features.feature_info.channels()
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last two feature maps, the finer first."""
+        middle, last = self.features(x)
+        return middle, last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, channels, h, w)."""
+        return self.maps(x)[1]
+
+
+Trunk: TypeAlias = ResNet | MobileNetV2 | TimmTrunk
 
 
 def _add(y: Tensor, shortcut: Tensor) -> Tensor:

@@ -1,170 +1,240 @@
-"""Every network by name, and the loading of its weights. Torch is imported by the first use, not by this module."""
+"""Every network by name, and the loading of its weights. Torch is imported by the first use, not by this module.
+
+A name is METHOD_BACKBONE, as in ``cider_resnet101``: a method of NETWORKS with a backbone of BACKBONES, or with
+``timm/NAME`` where the timm library is installed.
+"""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overlap.errors import ConfigError
+from overlap.networks.settings import (
+    CiderSettings,
+    DolgSettings,
+    GemSettings,
+    GlamSettings,
+    Settings,
+    SolarSettings,
+    TokenSettings,
+    YokooSettings,
+)
+from overlap.networks.weights import check_weights, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_RESNETS = MappingProxyType({18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)})
+    from overlap.networks.backbone import Trunk
+
+_DEPTHS = MappingProxyType({18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)})
+_TIMM = "timm/"
 # What published weights hold beside the trunk.
 _CLASSIFIERS = ("fc.", "classifier.")
-# Files written by torch before 0.4.1 lack these counters, which nothing here reads.
-_COUNTER = "num_batches_tracked"
+_ADVICE = "set descriptors.network to what the file holds"
 
 
-def gem_resnet18(dimensions: int | None) -> nn.Module:
-    """Build GeM on ResNet-18, 512 channels."""
-    return _gem_resnet(18, dimensions)
+def resnet(depth: int, *, width: int = 64) -> Trunk:
+    """Build a ResNet; ``width`` is that of its first stage."""
+    from overlap.networks.backbone import BasicBlock, Bottleneck, ResNet
+
+    return ResNet(Bottleneck if depth >= 50 else BasicBlock, _DEPTHS[depth], width=width)
 
 
-def gem_resnet34(dimensions: int | None) -> nn.Module:
-    """Build GeM on ResNet-34, 512 channels."""
-    return _gem_resnet(34, dimensions)
-
-
-def gem_resnet50(dimensions: int | None) -> nn.Module:
-    """Build GeM on ResNet-50, 2048 channels."""
-    return _gem_resnet(50, dimensions)
-
-
-def gem_resnet101(dimensions: int | None) -> nn.Module:
-    """Build GeM on ResNet-101, 2048 channels."""
-    return _gem_resnet(101, dimensions)
-
-
-def gem_small(dimensions: int | None) -> nn.Module:
-    """Build GeM on an eighth-width ResNet-18, 64 channels: small enough to train on a CPU."""
-    return _gem_resnet(18, dimensions, width=8)
-
-
-def gem_mobilenet_v2(dimensions: int | None) -> nn.Module:
-    """Build GeM on MobileNetV2, 1280 channels."""
+def mobilenet_v2() -> Trunk:
+    """Build MobileNetV2."""
     from overlap.networks.backbone import MobileNetV2
-    from overlap.networks.gem import GemNetwork
 
-    trunk = MobileNetV2()
-    return GemNetwork(trunk, channels=trunk.channels, dimensions=dimensions)
+    return MobileNetV2()
 
 
-NETWORKS: Mapping[str, Callable[[int | None], nn.Module]] = MappingProxyType(
+# The first two are ResNet-18 at an eighth and a quarter of its width: small enough to train on a CPU.
+BACKBONES: Mapping[str, Callable[[], Trunk]] = MappingProxyType(
     {
-        "gem_small": gem_small,
-        "gem_resnet18": gem_resnet18,
-        "gem_resnet34": gem_resnet34,
-        "gem_resnet50": gem_resnet50,
-        "gem_resnet101": gem_resnet101,
-        "gem_mobilenet_v2": gem_mobilenet_v2,
+        "small": lambda: resnet(18, width=8),
+        "narrow": lambda: resnet(18, width=16),
+        "mobilenet_v2": mobilenet_v2,
+        "resnet18": lambda: resnet(18),
+        "resnet34": lambda: resnet(34),
+        "resnet50": lambda: resnet(50),
+        "resnet101": lambda: resnet(101),
     }
 )
 
 
-def build_network(name: str, *, dimensions: int | None = None, seed: int = 0) -> nn.Module:
+def gem(trunk: Trunk, dimensions: int | None, _: GemSettings) -> nn.Module:
+    """Build the plain network; its descriptor has the trunk's size unless set otherwise."""
+    from overlap.networks.gem import GemNetwork
+
+    return GemNetwork(trunk, dimensions=dimensions)
+
+
+def cider(trunk: Trunk, dimensions: int | None, settings: CiderSettings) -> nn.Module:
+    """Build CiDeR, 2048 numbers."""
+    from overlap.networks.cider import Cider
+
+    return Cider(trunk, dimensions=_size(trunk, dimensions, 2048), settings=settings)
+
+
+def yokoo(trunk: Trunk, dimensions: int | None, settings: YokooSettings) -> nn.Module:
+    """Build Yokoo et al.'s network, 512 numbers."""
+    from overlap.networks.yokoo import Yokoo
+
+    return Yokoo(trunk, dimensions=_size(trunk, dimensions, 512), settings=settings)
+
+
+def solar(trunk: Trunk, dimensions: int | None, settings: SolarSettings) -> nn.Module:
+    """Build SOLAR, 2048 numbers."""
+    from overlap.networks.solar import Solar
+
+    return Solar(trunk, dimensions=_size(trunk, dimensions, 2048), settings=settings)
+
+
+def glam(trunk: Trunk, dimensions: int | None, settings: GlamSettings) -> nn.Module:
+    """Build GLAM, 512 numbers."""
+    from overlap.networks.glam import Glam
+
+    return Glam(trunk, dimensions=_size(trunk, dimensions, 512), settings=settings)
+
+
+def dolg(trunk: Trunk, dimensions: int | None, settings: DolgSettings) -> nn.Module:
+    """Build DOLG, 512 numbers."""
+    from overlap.networks.dolg import Dolg
+
+    return Dolg(trunk, dimensions=_size(trunk, dimensions, 512), settings=settings)
+
+
+def token(trunk: Trunk, dimensions: int | None, settings: TokenSettings) -> nn.Module:
+    """Build Token, 1024 numbers."""
+    from overlap.networks.tokens import TokenNetwork
+
+    return TokenNetwork(trunk, dimensions=_size(trunk, dimensions, 1024), settings=settings)
+
+
+# Each method with its default settings.
+NETWORKS: Mapping[str, tuple[Callable[[Trunk, int | None, Any], nn.Module], Settings]] = MappingProxyType(
+    {
+        "gem": (gem, GemSettings()),
+        "cider": (cider, CiderSettings()),
+        "yokoo": (yokoo, YokooSettings()),
+        "solar": (solar, SolarSettings()),
+        "glam": (glam, GlamSettings()),
+        "dolg": (dolg, DolgSettings()),
+        "token": (token, TokenSettings()),
+    }
+)
+
+
+def build_network(
+    name: str, *, dimensions: int | None = None, seed: int = 0, settings: Settings | None = None
+) -> nn.Module:
     """Build a network with random weights, in training mode; the same seed gives the same weights.
 
-    Every network maps RGB photos in 0..1, (B, 3, H, W), to (B, D) unit rows and normalises colours itself.
+    Every network maps RGB photos in 0..1, (B, 3, H, W), to (B, D) unit rows and normalises colours itself. Its trunk is
+    the submodule ``trunk``; D is its attribute ``dimensions``.
 
     Args:
-        name: a key of NETWORKS.
-        dimensions: D; None for the trunk's own number of channels.
+        name: METHOD_BACKBONE.
+        dimensions: D; None for the published size, or the trunk's number of channels where that is smaller.
+        settings: of that method; None for its defaults.
 
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: there is no such network, or the settings are another method's.
     """
     import torch
 
-    if name not in NETWORKS:
-        raise ConfigError(f"descriptors.network = {name!r} is unknown; choose one of {', '.join(NETWORKS)}")
+    make_trunk, make, defaults = _find(name)
+    if settings is not None and type(settings) is not type(defaults):
+        raise ConfigError(f"{name} takes {type(defaults).__name__}, not {type(settings).__name__}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS[name](dimensions)
+        return make(make_trunk(), dimensions, settings or defaults)
 
 
-def load_network(name: str, path: Path, *, dimensions: int | None = None, device: str = "cpu") -> nn.Module:
+def load_network(
+    name: str,
+    path: Path,
+    *,
+    dimensions: int | None = None,
+    device: str = "cpu",
+    settings: Settings | None = None,
+) -> nn.Module:
     """Build a network with the weights of a file, in evaluation mode.
 
-    The file is a state_dict saved by torch.save, of the whole network or, in torchvision's layout, of its trunk alone
-    (a classifier in it is left aside). It is read with ``weights_only=True``: no code in it is run.
+    The file is a state_dict saved by torch.save, of the whole network or, for the plain network, in torchvision's
+    layout of its trunk alone (a classifier in it is left aside). No code in it is run.
 
     Args:
-        name: a key of NETWORKS.
+        name: METHOD_BACKBONE.
         dimensions: the descriptor's size; None for what the file holds.
+        settings: those that the network was trained with; None for the defaults.
 
     Raises:
         ConfigError: there is no such network or file, it is no checkpoint, or its keys or shapes are another network's.
     """
-    weights = _read_weights(path)
-    is_trunk = not any(key.startswith("trunk.") for key in weights)
-    weights = _drop_classifier(weights) if is_trunk else weights
-    network = build_network(name, dimensions=dimensions or _saved_dimensions(weights))
-    if is_trunk and any(key.startswith("whiten.") for key in network.state_dict()):
-        raise ConfigError(
-            f"{path} holds a trunk alone, without the layer to {dimensions} dimensions; leave the dimensions out, "
-            "or name a checkpoint of the whole network"
-        )
-    target = network.get_submodule("trunk") if is_trunk else network
-    _check_weights(target.state_dict(), weights, name=name, path=path)
-    target.load_state_dict(weights, strict=False)
+    weights = read_weights(path)
+    network = build_network(name, dimensions=dimensions or _saved_dimensions(weights), settings=settings)
+    if _is_trunk(weights):
+        _check_nothing_else(network, name=name, path=path)
+        _put_trunk(network, weights, name=name, path=path)
+    else:
+        check_weights(network.state_dict(), weights, name=name, source=str(path), advice=_ADVICE)
+        network.load_state_dict(weights, strict=False)
     return network.eval().to(device)
 
 
-def _gem_resnet(depth: int, dimensions: int | None, *, width: int = 64) -> nn.Module:
-    from overlap.networks.backbone import BasicBlock, Bottleneck, ResNet
-    from overlap.networks.gem import GemNetwork
+def load_trunk(network: nn.Module, path: Path) -> None:
+    """Put published weights of a trunk, in torchvision's layout, into a network that is to be trained.
 
-    trunk = ResNet(Bottleneck if depth >= 50 else BasicBlock, _RESNETS[depth], width=width)
-    return GemNetwork(trunk, channels=trunk.channels, dimensions=dimensions)
+    Raises:
+        ConfigError: there is no such file, or it holds another trunk.
+    """
+    _put_trunk(network, read_weights(path), name="the network's trunk", path=path)
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such checkpoint; descriptors.path names the file with the weights") from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+def _find(name: str) -> tuple[Callable[[], Trunk], Callable[[Trunk, int | None, Any], nn.Module], Settings]:
+    method, _, backbone = name.partition("_")
+    known = backbone in BACKBONES or (backbone.startswith(_TIMM) and len(backbone) > len(_TIMM))
+    if method not in NETWORKS or not known:
         raise ConfigError(
-            f"{path} is not a checkpoint of plain tensors ({type(error).__name__}); save the network's state_dict with "
-            "torch.save"
-        ) from None
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ConfigError(f"{path} holds a {type(content).__name__}, not a state_dict of names and tensors")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+            f"descriptors.network = {name!r} is unknown; choose METHOD_BACKBONE of {', '.join(NETWORKS)} and "
+            f"{', '.join(BACKBONES)}, {_TIMM}NAME"
+        )
+    return BACKBONES.get(backbone, lambda: _timm(backbone)), *NETWORKS[method]
 
 
-def _drop_classifier(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in weights.items() if not key.startswith(_CLASSIFIERS)}
+def _timm(backbone: str) -> Trunk:
+    from overlap.networks.backbone import TimmTrunk
+
+    return TimmTrunk(backbone.removeprefix(_TIMM))
 
 
-def _saved_dimensions(weights: dict[str, Tensor]) -> int | None:
+def _size(trunk: Trunk, dimensions: int | None, published: int) -> int:
+    return dimensions or min(published, trunk.channels)
+
+
+def _is_trunk(weights: Mapping[str, Tensor]) -> bool:
+    return not any(key.startswith("trunk.") for key in weights)
+
+
+def _saved_dimensions(weights: Mapping[str, Tensor]) -> int | None:
     return len(weights["whiten.bias"]) if "whiten.bias" in weights else None
 
 
-def _check_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, name: str, path: Path) -> None:
-    missing = [key for key in expected if key not in found and not key.endswith(_COUNTER)]
-    unknown = [key for key in found if key not in expected]
-    if missing or unknown:
+def _check_nothing_else(network: nn.Module, *, name: str, path: Path) -> None:
+    """Check that a network has nothing to load beside its trunk; GeM's exponent starts where it is."""
+    rest = [key for key in network.state_dict() if not key.startswith(("trunk.", "pool."))]
+    if rest:
         raise ConfigError(
-            f"{path} is not a checkpoint of {name}: {len(missing)} weights are missing{_first(missing)}, "
-            f"{len(unknown)} are not the network's{_first(unknown)}; set descriptors.network to what the file holds"
+            f"{path} holds a trunk alone, without {name}'s {rest[0]} of {tuple(network.state_dict()[rest[0]].shape)}; "
+            "name a checkpoint of the whole network, or the plain gem network without dimensions"
         )
-    for key, value in found.items():
-        if value.shape != expected[key].shape:
-            raise ConfigError(
-                f"{path} is not a checkpoint of {name}: {key} is {tuple(value.shape)}, expected "
-                f"{tuple(expected[key].shape)}; set descriptors.network to what the file holds"
-            )
 
 
-def _first(keys: list[str]) -> str:
-    return f" (first: {keys[0]})" if keys else ""
+def _put_trunk(network: nn.Module, weights: Mapping[str, Tensor], *, name: str, path: Path) -> None:
+    trunk = network.get_submodule("trunk")
+    kept = {key: value for key, value in weights.items() if not key.startswith(_CLASSIFIERS)}
+    check_weights(trunk.state_dict(), kept, name=name, source=str(path), advice=_ADVICE)
+    trunk.load_state_dict(kept, strict=False)

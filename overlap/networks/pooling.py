@@ -24,3 +24,11 @@ class GeM(nn.Module):
         powers = features.float().clamp(min=self.floor).pow(self.p)
         pooled: Tensor = powers.mean(dim=(-2, -1)).pow(1 / self.p)
         return pooled
+
+
+class MeanPool(nn.Module):
+    """Pool by the mean: global average pooling."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C), in float32 whatever the precision of the features."""
+        return features.float().mean(dim=(-2, -1))

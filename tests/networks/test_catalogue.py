@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from overlap.errors import ConfigError
-from overlap.networks.catalogue import NETWORKS, build_network, load_network
+from overlap.networks.catalogue import BACKBONES, NETWORKS, build_network, load_network, load_trunk
+from overlap.networks.settings import (
+    CiderSettings,
+    DolgSettings,
+    GlamSettings,
+    Settings,
+    SolarSettings,
+    TokenSettings,
+    YokooSettings,
+)
 
 SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 
@@ -17,9 +27,51 @@ def photos(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(5))
 
 
-@pytest.fixture(scope="module", params=sorted(NETWORKS))
-def network(request: pytest.FixtureRequest) -> nn.Module:
-    return build_network(request.param, seed=1).eval()
+VARIANTS: dict[str, tuple[str, Settings | None]] = {
+    **{f"{method}_small": (f"{method}_small", None) for method in NETWORKS},
+    "gem_resnet50": ("gem_resnet50", None),
+    "gem_mobilenet_v2": ("gem_mobilenet_v2", None),
+    "cider_mobilenet_v2": ("cider_mobilenet_v2", None),
+    "solar_mobilenet_v2": ("solar_mobilenet_v2", None),
+    "dolg_mobilenet_v2": ("dolg_mobilenet_v2", None),
+    **{f"cider {name}": ("cider_small", CiderSettings(enhancement=name)) for name in ("none", "eca", "non_local")},
+    "cider gather_excite": ("cider_small", CiderSettings(enhancement="gather_excite", whitening="batch_norm")),
+    "cider aspp": ("cider_small", CiderSettings(context="aspp", pooling="gap")),
+    "cider no context": ("cider_small", CiderSettings(context="none", gate="soft")),
+    "cider no localisation": ("cider_small", CiderSettings(localisation="none", whitening="none")),
+    "cider hard": ("cider_small", CiderSettings(gate="hard", thresholds=(0.2, 0.4, 0.9), noise="shared")),
+    "cider fixed": ("cider_small", CiderSettings(background="fixed", test_background=0.0)),
+    "yokoo dropout": ("yokoo_small", YokooSettings(dropout=0.2)),
+    "solar last": ("solar_small", SolarSettings(attention=("last",))),
+    "glam local": ("glam_small", GlamSettings(attention="local", dropout=0.1)),
+    "glam global": ("glam_small", GlamSettings(attention="global")),
+    "glam none": ("glam_small", GlamSettings(attention="none")),
+    "dolg multi-atrous": ("dolg_small", DolgSettings(multi_atrous=True)),
+    "token two": ("token_small", TokenSettings(tokens=2, heads=4, encoders=2, decoders=1, dropout=0.0)),
+}
+# The gate that the paper prints is a step: no gradient passes it.
+UNREACHED = {"cider hard": ["localise.score.weight", "localise.score.bias"]}
+
+
+def stir(network: nn.Module) -> nn.Module:
+    """Move every weight a little, so that layers which start at zero pass something on."""
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.05)
+    return network
+
+
+@pytest.fixture(scope="module", params=sorted(VARIANTS))
+def variant(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def network(variant: str) -> nn.Module:
+    name, settings = VARIANTS[variant]
+    return stir(build_network(name, seed=1, settings=settings)).eval()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 97), (20, 20)])
@@ -38,12 +90,37 @@ def test_no_network_lets_photos_of_a_batch_touch_each_other(network: nn.Module) 
         torch.testing.assert_close(network(batch), alone, atol=1e-5, rtol=0)
 
 
-def test_every_network_passes_gradients_to_every_weight(network: nn.Module) -> None:
-    network.zero_grad()
+def test_every_network_gives_the_same_twice_in_evaluation_and_leaves_torch_s_generator_alone(
+    network: nn.Module,
+) -> None:
+    before = torch.get_rng_state()
+    with torch.inference_mode():
+        assert torch.equal(network(photos(2, 3, 64, 64)), network(photos(2, 3, 64, 64)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_network_passes_gradients_to_every_weight(variant: str) -> None:
+    name, settings = VARIANTS[variant]
+    network = stir(build_network(name, seed=1, settings=settings)).train()
     weights = torch.randn(2, network.dimensions, generator=torch.Generator().manual_seed(2))
-    (network(photos(2, 3, 64, 64)) * weights).sum().backward()
-    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
-    assert all(weight.grad.isfinite().all() for weight in network.parameters())
+    torch.manual_seed(0)
+    (network(photos(2, 3, 96, 96)) * weights).sum().backward()
+    unreached = [name for name, weight in network.named_parameters() if weight.grad is None]
+    assert unreached == UNREACHED.get(variant, [])
+    grads = {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
+    assert [name for name, grad in grads.items() if not grad.isfinite().all()] == []
+    assert [name for name, grad in grads.items() if not grad.any()] == []
+
+
+def test_no_network_loses_its_bearings_in_bfloat16(network: nn.Module, variant: str) -> None:
+    batch = photos(2, 3, 64, 64)
+    with torch.inference_mode():
+        exact = network(batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = network(batch)
+    assert rough.dtype is torch.float32
+    torch.testing.assert_close(rough.norm(dim=1), torch.ones(2))
+    assert ((exact * rough).sum(dim=1) > 0.98).all()
 
 
 def test_every_network_normalises_colours_itself(network: nn.Module) -> None:
@@ -51,7 +128,8 @@ def test_every_network_normalises_colours_itself(network: nn.Module) -> None:
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     batch = photos(1, 3, 64, 64)
     seen: list[Tensor] = []
-    handle = network.trunk.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    first = next(layer for layer in network.trunk.modules() if isinstance(layer, nn.Conv2d))
+    handle = first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with torch.inference_mode():
         network(batch)
     handle.remove()
@@ -170,9 +248,39 @@ def test_a_trunk_with_a_classifier_loads_without_it(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[key], weights[key]) for key in weights)
 
 
-def test_unknown_networks_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"descriptors.network = 'resnet51' is unknown; choose one of gem_small"):
-        build_network("resnet51")
+@pytest.mark.parametrize("name", ["gem_resnet51", "resnet50", "fasttext_small", "cider", "gem_timm/"])
+def test_unknown_networks_are_named(name: str) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=rf"descriptors.network = '{name}' is unknown; choose METHOD_BACKBONE of gem, cider, .* and small, narrow",
+    ):
+        build_network(name)
+
+
+def test_settings_of_another_method_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"solar_small takes SolarSettings, not CiderSettings"):
+        build_network("solar_small", settings=CiderSettings())
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_every_method_takes_every_backbone_at_its_published_size(backbone: str) -> None:
+    published = {"cider": 2048, "yokoo": 512, "solar": 2048, "glam": 512, "dolg": 512, "token": 1024, "gem": 4096}
+    for method, size in published.items():
+        with torch.device("meta"):
+            network = build_network(f"{method}_{backbone}")
+        assert network.dimensions == min(size, network.get_submodule("trunk").channels)
+
+
+@pytest.mark.parametrize("backbone", ["small", "mobilenet_v2", "resnet50"])
+def test_trunks_give_both_maps_and_can_be_cut_between_them(backbone: str) -> None:
+    trunk = build_network(f"gem_{backbone}").eval().get_submodule("trunk")
+    batch = photos(1, 3, 96, 65)
+    with torch.inference_mode():
+        middle, last = trunk.maps(batch)
+        assert middle.shape == (1, trunk.middle_channels, 6, 5)
+        assert last.shape == (1, trunk.channels, 3, 3)
+        assert torch.equal(last, trunk(batch))
+        assert torch.equal(last, trunk.last(trunk.middle(batch)))
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
@@ -218,10 +326,93 @@ def test_another_network_s_checkpoint_is_named(tmp_path: Path) -> None:
         load_network("gem_mobilenet_v2", tmp_path / "w.pth")
 
 
-def test_a_trunk_cannot_give_the_layer_after_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "dimensions"), [("gem_small", 32), ("cider_small", None)])
+def test_a_trunk_cannot_give_what_comes_after_it(tmp_path: Path, name: str, dimensions: int | None) -> None:
     torch.save(build_network("gem_small").get_submodule("trunk").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(ConfigError, match=r"w.pth holds a trunk alone, without the layer to 32 dimensions; leave"):
-        load_network("gem_small", tmp_path / "w.pth", dimensions=32)
+    with pytest.raises(ConfigError, match=rf"w.pth holds a trunk alone, without {name}'s .* of \(.*\); name a check"):
+        load_network(name, tmp_path / "w.pth", dimensions=dimensions)
+
+
+@pytest.mark.parametrize("method", sorted(NETWORKS))
+def test_every_method_s_checkpoint_loads_with_its_size(tmp_path: Path, method: str) -> None:
+    network = stir(build_network(f"{method}_small", dimensions=24, seed=3)).eval()
+    torch.save({"model_state": network.state_dict(), "epoch": 3}, tmp_path / "w.pth")
+    loaded = load_network(f"{method}_small", tmp_path / "w.pth")
+    with torch.inference_mode():
+        assert torch.equal(loaded(photos(2, 3, 64, 64)), network(photos(2, 3, 64, 64)))
+
+
+def test_a_trunk_s_published_weights_start_a_training(tmp_path: Path) -> None:
+    source = build_network("gem_small", seed=9).get_submodule("trunk").state_dict()
+    torch.save({**source, "fc.weight": torch.zeros(10, 64)}, tmp_path / "trunk.pth")
+    network = build_network("cider_small", seed=1)
+    before = network.state_dict()["whiten.weight"].clone()
+    load_trunk(network, tmp_path / "trunk.pth")
+    found = network.get_submodule("trunk").state_dict()
+    assert all(torch.equal(found[key], source[key]) for key in source)
+    assert torch.equal(network.state_dict()["whiten.weight"], before)
+    with pytest.raises(ConfigError, match=r"trunk.pth is not a checkpoint of the network's trunk: \d+ weights"):
+        load_trunk(build_network("cider_mobilenet_v2"), tmp_path / "trunk.pth")
+
+
+class FakeTimm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3, stride=16, padding=1), nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        self.feature_info = types.SimpleNamespace(channels=lambda: [16, 32])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        middle = self.first(x).relu()
+        return [middle, self.second(middle).relu()]
+
+
+@pytest.fixture
+def timm(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, object]]]:
+    """Stand in for the timm library, which the development machines don't have."""
+    calls: list[tuple[str, dict[str, object]]] = []
+
+    def create_model(name: str, **options: object) -> nn.Module:
+        calls.append((name, options))
+        if name == "absent":
+            raise RuntimeError("Unknown model (absent)")
+        return FakeTimm()
+
+    module = types.ModuleType("timm")
+    module.create_model = create_model  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "timm", module)
+    return calls
+
+
+@pytest.mark.parametrize("method", ["cider", "dolg", "token"])
+def test_timm_networks_serve_as_backbones(timm: list[tuple[str, dict[str, object]]], method: str) -> None:
+    network = build_network(f"{method}_timm/convnext_tiny.fb_in1k").eval()
+    assert timm == [("convnext_tiny.fb_in1k", {"pretrained": False, "features_only": True, "out_indices": (-2, -1)})]
+    with torch.inference_mode():
+        assert network(photos(2, 3, 64, 64)).shape == (2, 32)
+
+
+def test_solar_takes_a_timm_backbone_with_attention_at_its_end(timm: object) -> None:
+    network = build_network("solar_timm/x", settings=SolarSettings(attention=("last",))).eval()
+    with torch.inference_mode():
+        assert network(photos(2, 3, 64, 64)).shape == (2, 32)
+    with pytest.raises(ConfigError, match=r"solar: a timm backbone can't take attention in its middle; set attention"):
+        build_network("solar_timm/x")
+
+
+def test_an_unknown_timm_network_is_named(timm: object) -> None:
+    with pytest.raises(ConfigError, match=r"timm can't give feature maps of 'absent': Unknown model"):
+        build_network("gem_timm/absent")
+
+
+def test_a_missing_timm_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ConfigError, match=r"the backbone timm/resnet50 needs the timm library, which is not installed"):
+        build_network("gem_timm/resnet50")
+
+
+def test_token_heads_must_share_the_channels() -> None:
+    with pytest.raises(ConfigError, match=r"token: 5 heads don't share 32 channels evenly; set heads"):
+        build_network("token_small", settings=TokenSettings(heads=5))
 
 
 def test_importing_the_catalogue_does_not_import_torch() -> None:
