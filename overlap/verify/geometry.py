@@ -5,6 +5,7 @@ neighbours), tried all of them, find a model among 2 % right matches; OpenCV's U
 matrices where the scene is deep.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +120,8 @@ def sample_homography(found: Correspondences, *, seed: int) -> Model | None:
     x, y = _usac_points(found)
     if len(x) < 5:
         return None
-    matrix, _ = cv2.findHomography(x, y, _usac(seed))
-    if matrix is None or not np.isfinite(matrix).all():
+    matrix = _sampled(cv2.findHomography, x, y, seed)
+    if matrix is None:
         return None
     matrix = _to_pixels(-1) @ matrix @ _to_pixels(1)
     return Model("homography", matrix, weigh_homography(found, matrix), HOMOGRAPHY_PARAMETERS)
@@ -133,8 +134,8 @@ def sample_fundamental(found: Correspondences, *, seed: int) -> Model | None:
     x, y = _usac_points(found)
     if len(x) < 9:
         return None
-    matrix, _ = cv2.findFundamentalMat(x, y, _usac(seed))
-    if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+    matrix = _sampled(cv2.findFundamentalMat, x, y, seed)
+    if matrix is None:
         return None
     matrix = _to_pixels(1).T @ matrix @ _to_pixels(1)
     model = Model("fundamental", matrix, weigh_fundamental(found, matrix), FUNDAMENTAL_PARAMETERS)
@@ -213,6 +214,19 @@ def _to_pixels(power: int) -> FloatRows:
 def _usac_points(found: Correspondences) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     n = min(_USAC_MATCHES, int((found.trusts > _USAC_TRUST).sum()))
     return (found.x[:n] * _PIXELS).astype(np.float32), (found.y[:n] * _PIXELS).astype(np.float32)
+
+
+def _sampled(
+    estimate: Callable[..., Any], x: NDArray[np.float32], y: NDArray[np.float32], seed: int
+) -> FloatRows | None:
+    """Return what OpenCV's USAC finds; None where that is nothing."""
+    import cv2
+
+    try:
+        matrix, _ = estimate(x, y, _usac(seed))
+    except cv2.error:  # some versions raise instead of giving up when no sample fits a model
+        return None
+    return matrix if matrix is not None and matrix.shape == (3, 3) and np.isfinite(matrix).all() else None
 
 
 def _usac(seed: int) -> Any:

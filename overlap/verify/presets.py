@@ -25,8 +25,8 @@ class Preset:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "sift": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=40.0),
-        "aliked": Preset(even_ratio=0.86, ratio_width=0.02, even_nats=160.0),
-        "disk": Preset(even_ratio=0.86, ratio_width=0.02, even_nats=160.0),
+        "aliked": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=100.0),
+        "disk": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=100.0),
         "keynet": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=40.0),
     }
 )

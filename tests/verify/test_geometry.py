@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -70,3 +71,14 @@ def test_one_place_for_all_matches_gives_no_model():
     _, found = scene(4, right=0, wrong=20, frames=False)
     stacked = Correspondences(**{**found.__dict__, "x": np.zeros((20, 2))})
     assert find_model(stacked, seed=0) is None
+
+
+def test_a_sampler_that_raises_is_one_that_finds_nothing(monkeypatch):
+    def fail(*_):
+        raise cv2.error("no model")
+
+    _, found = scene(5, right=30, wrong=30)
+    monkeypatch.setattr(cv2, "findFundamentalMat", fail)
+    monkeypatch.setattr(cv2, "findHomography", fail)
+    assert sample_fundamental(found, seed=0) is None
+    assert sample_homography(found, seed=0) is None
