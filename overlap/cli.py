@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 votes = typer.Typer(help="Bring votes in, take them out, or simulate reviewers.", no_args_is_help=True)
 app.add_typer(votes, name="votes")
+reviewers = typer.Typer(help="Say who may review.", no_args_is_help=True)
+app.add_typer(reviewers, name="reviewers")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The TOML config; flows/configs/ has examples.")]
 SetOption = Annotated[
@@ -157,6 +159,64 @@ def simulate_votes(
 
     n_added = simulate(_load(config, overrides), truth, reviewers=reviewers, error_rate=error_rate, seed=seed)
     typer.echo(f"{n_added} votes added")
+
+
+@votes.command("audit")
+def audit_votes(
+    config: ConfigOption,
+    expect: Annotated[str | None, typer.Option("--expect", help="The head that an earlier audit printed.")] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Prove that no vote was changed and none is missing; exit code 1 says what differs."""
+    from overlap.steps.review import audit_votes as audit
+
+    n_votes, head = audit(_load(config, overrides), expect=expect)
+    typer.echo(f"{n_votes:,} votes, none changed, none missing; head {head or 'none'}")
+
+
+@app.command("review")
+def open_app(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Open the review app on this machine; log in with a token of 'overlap reviewers add'."""
+    from overlap.steps.review import serve_app
+
+    _load(config, overrides)
+    serve_app(config, overrides or ())
+
+
+@reviewers.command("add")
+def add_reviewer(
+    name: Annotated[str, typer.Argument(help="A name; for log-in by OIDC the e-mail address.")],
+    config: ConfigOption,
+    lead: Annotated[
+        bool, typer.Option("--lead", help="Give the role lead: adjudication, and everybody's votes.")
+    ] = False,
+    overrides: SetOption = None,
+) -> None:
+    """Let a person in and print the personal token, this once."""
+    from overlap.steps.review import add_reviewer as add
+
+    token = add(_load(config, overrides), name, role="lead" if lead else "reviewer")
+    typer.echo(token)
+
+
+@reviewers.command("revoke")
+def revoke_reviewer(
+    name: Annotated[str, typer.Argument(help="The name.")], config: ConfigOption, overrides: SetOption = None
+) -> None:
+    """Let a person in no more; the votes stay."""
+    from overlap.steps.review import revoke_reviewer as revoke
+
+    revoke(_load(config, overrides), name)
+    typer.echo(f"{name}: the token is revoked")
+
+
+@reviewers.command("list")
+def list_reviewers(config: ConfigOption, overrides: SetOption = None) -> None:
+    """List everyone with role."""
+    from overlap.steps.review import list_reviewers as list_all
+
+    for line in list_all(_load(config, overrides)):
+        typer.echo(line)
 
 
 @app.command("verify-release")

@@ -138,8 +138,11 @@ class ReviewStore:
             rows = connection.execute(mine.where(VOTE_LOG.c.item_id.in_(item_ids)).order_by(*order))
             return {row.item_id: row.vote_id for row in rows}
 
-    def audit(self) -> tuple[int, str, list[str]]:
+    def audit(self, *, expect: str | None = None) -> tuple[int, str, list[str]]:
         """Go through the whole log of votes.
+
+        Args:
+            expect: a link that an earlier audit returned; it must be in the chain.
 
         Returns:
             The number of votes, the last link of the chain, and in words what was changed or is missing.
@@ -149,7 +152,7 @@ class ReviewStore:
                 connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             n_votes, head = connection.execute(sa.select(LOG_HEAD.c.n_votes, LOG_HEAD.c.chain)).one()
             votes = map(dict, connection.execute(sa.select(VOTE_LOG).order_by(VOTE_LOG.c.sequence)).mappings())
-            breaks = find_breaks(votes, n_votes=n_votes, head=head)
+            breaks = find_breaks(votes, n_votes=n_votes, head=head, expect=expect)
             breaks += find_changed_items(map(dict, connection.execute(sa.select(ITEMS)).mappings()))
         return n_votes, head, breaks
 

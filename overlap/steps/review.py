@@ -1,10 +1,17 @@
 """Between machine and people: the review queue, and votes in and out."""
 
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from overlap.config import Config, fingerprint
+from overlap.errors import CheckError, ConfigError
+from overlap.review import reviewers
+from overlap.review.desk import now_ms
 from overlap.review.queue import build_items
 from overlap.review.store import ReviewStore, open_store
 from overlap.review.votes import export_votes as export_file
@@ -60,3 +67,48 @@ def simulate_votes(config: Config, truth: Path, *, reviewers: int, error_rate: f
     items = reviews.read_items()
     votes = simulate_reviewers(items, read_truth(truth), reviewers=reviewers, error_rate=error_rate, seed=seed)
     return reviews.merge_votes(items, votes)
+
+
+def audit_votes(config: Config, *, expect: str | None = None) -> tuple[int, str]:
+    """Return how many votes there are and the head of their chain.
+
+    Args:
+        expect: the head of an earlier audit, which must be in the chain's past.
+
+    Raises:
+        CheckError: a vote or item was changed, or votes are missing.
+    """
+    n_votes, head, breaks = open_reviews(config).audit(expect=expect)
+    if breaks:
+        raise CheckError("the log of votes is not as it was written:\n" + "\n".join(f"  - {text}" for text in breaks))
+    return n_votes, head
+
+
+def add_reviewer(config: Config, name: str, *, role: str) -> str:
+    """Let a person in and return the token."""
+    return reviewers.add_reviewer(open_reviews(config), name, role=role, now_ms=now_ms())
+
+
+def revoke_reviewer(config: Config, name: str) -> None:
+    """Let a person in no more."""
+    reviewers.revoke_reviewer(open_reviews(config), name, now_ms=now_ms())
+
+
+def list_reviewers(config: Config) -> list[str]:
+    """Return a line for everyone."""
+    rows = reviewers.list_reviewers(open_reviews(config)).to_pylist()
+    return [f"{row['name']}\t{row['role']}{', revoked' if row['revoked'] else ''}" for row in rows]
+
+
+def serve_app(config: Path, overrides: Sequence[str]) -> None:
+    """Become the review app's server.
+
+    Raises:
+        ConfigError: the extra ``review`` is not installed.
+    """
+    missing = [name for name in ("review_app", "streamlit", "argon2", "cv2") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the review app needs {', '.join(missing)}: install the project with its extra 'review'")
+    options = [word for override in overrides for word in ("--set", override)]
+    command = [sys.executable, "-m", "review_app.serve", "--config", str(config), *options]
+    os.execv(sys.executable, command)  # noqa: S606 (our own module, no shell)

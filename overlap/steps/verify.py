@@ -107,6 +107,12 @@ def read_verified(config: Config) -> pa.Table:
     return _join_verified(shard_folders(Store(config.store), "verified", whole.name))
 
 
+def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
+    """Return what reads the stored local features of a photo by its source and id; None for one that has none."""
+    whole = find_current(config, "features")
+    return _feature_reader(tuple(shard_folders(Store(config.store), "features", whole.name)))
+
+
 def _join_verified(folders: list[Path]) -> pa.Table:
     parts = [read_table(folder, "verified", VERIFIED) for folder in folders]
     order = [("evaluation_set", "ascending"), ("query_id", "ascending"), ("score", "descending")]

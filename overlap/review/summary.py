@@ -1,0 +1,175 @@
+"""How a review stands: by landmark, by reviewer, in agreement, and how many decisions were spared."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from overlap.review.agreement import (
+    Figure,
+    GoldFigures,
+    count_answers,
+    false_confirmation,
+    fleiss_kappa,
+    gwet_ac1,
+    judge_gold,
+    pace,
+)
+from overlap.review.board import Board, Said, is_shared
+from overlap.tables import CONFIRMING, WITHDRAWN
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What was said about a landmark.
+
+    Args:
+        groups: its groups, by query; a text candidate's group among them.
+        yes: reviewers with a confirming vote.
+        no: reviewers with votes none of which confirms.
+        n_confirmed: items with a confirming vote.
+        asked_again: whether a second look was asked for.
+    """
+
+    landmark_id: int
+    groups: tuple[str, ...]
+    n_items: int
+    n_confirmed: int
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+    asked_again: bool
+
+    @property
+    def rests_on_one(self) -> bool:
+        """Tell whether a single reviewer confirmed it."""
+        return len(self.yes) == 1
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of one evaluation set, or of the text candidates, over the groups that go to all reviewers."""
+
+    kind: str
+    kappa: Figure
+    ac1: Figure
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a reviewer did: answers (showings), votes (pairs), answers a minute, groups that still wait."""
+
+    reviewer: str
+    n_answers: int
+    n_votes: int
+    per_minute: float
+    n_waiting: int
+
+    @property
+    def minutes_left(self) -> float:
+        """Return the estimate for what waits; NaN without a pace."""
+        return self.n_waiting / self.per_minute
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Hold the figures of the Progress page.
+
+    Args:
+        n_full: decisions that judging every item by every reviewer takes.
+        n_answers: decisions that were made.
+        false_confirmed: estimated chance that a different pair is confirmed by mistake, from gold items; NaN without.
+    """
+
+    n_items: int
+    n_groups: int
+    n_full: int
+    n_answers: int
+    work: tuple[Work, ...]
+    agreement: tuple[Agreement, ...]
+    gold: Mapping[str, GoldFigures]
+    false_confirmed: float
+
+
+def find_standings(board: Board) -> list[Standing]:
+    """Return the standing of every landmark with a vote or a group, the confirmed ones first, then by id."""
+    groups: dict[int, list[str]] = defaultdict(list)
+    for group, rows in board.rows_of_group.items():
+        if board.items[rows[0]]["origin"] != "gold":
+            groups[board.items[rows[0]]["landmark_id"]].append(group)
+    standings = [_standing(board, landmark, tuple(each)) for landmark, each in groups.items()]
+    return sorted(standings, key=lambda each: (-each.n_confirmed, each.landmark_id))
+
+
+def summarise(board: Board, *, confirms: Mapping[str, bool]) -> Summary:
+    """Return the figures of the Progress page.
+
+    Args:
+        confirms: by item_id of the gold items, whether the known answer confirms.
+    """
+    items = [row for row in board.items if row["origin"] != "gold"]
+    work = tuple(_work(board, name) for name in sorted(board.said))
+    votes = [
+        (name, board.items[row]["item_id"], said.answer)
+        for name in board.said
+        for row, said in votes_of(board, name).items()
+    ]
+    gold = judge_gold(votes, confirms)
+    right = [figures.specificity.value for figures in gold.values() if figures.specificity.n]
+    n_judges = board.rule.reviewers
+    mean = sum(right) / len(right) if right else float("nan")
+    return Summary(
+        n_items=len(items),
+        n_groups=len({row["group_id"] for row in items}),
+        n_full=len(items) * n_judges,
+        n_answers=sum(each.n_answers for each in work),
+        work=work,
+        agreement=find_agreement(board),
+        gold=gold,
+        false_confirmed=false_confirmation([mean] * n_judges, confirmations=board.rule.confirmations),
+    )
+
+
+def votes_of(board: Board, reviewer: str) -> dict[int, Said]:
+    """Return a reviewer's votes that count, by row; those on gold items too."""
+    return {row: said for row, said in board.said[reviewer].items() if said.answer != WITHDRAWN}
+
+
+def answers_by_item(board: Board) -> dict[int, dict[str, str]]:
+    """Return by row the answer of each reviewer, gold left out."""
+    answers: dict[int, dict[str, str]] = defaultdict(dict)
+    for name in sorted(board.said):
+        for row, said in votes_of(board, name).items():
+            if board.items[row]["origin"] != "gold":
+                answers[row][name] = said.answer
+    return answers
+
+
+def find_agreement(board: Board) -> tuple[Agreement, ...]:
+    """Return the agreement by evaluation set, and of text candidates, over the groups that all reviewers get."""
+    by_kind: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for row, each in sorted(answers_by_item(board).items()):
+        item: Mapping[str, Any] = board.items[row]
+        if is_shared(board.order, item["group_id"]):
+            by_kind[item["evaluation_set"] or "names"].append(each)
+    return tuple(
+        Agreement(kind, fleiss_kappa(counts), gwet_ac1(counts))
+        for kind, counts in ((kind, count_answers(answers)) for kind, answers in sorted(by_kind.items()))
+    )
+
+
+def _standing(board: Board, landmark: int, groups: tuple[str, ...]) -> Standing:
+    rows = [row for group in groups for row in board.rows_of_group[group]]
+    said = {name: [mine[row].answer for row in rows if row in mine] for name, mine in board.said.items()}
+    said = {name: [answer for answer in each if answer != WITHDRAWN] for name, each in said.items()}
+    yes = tuple(sorted(name for name, each in said.items() if CONFIRMING & set(each)))
+    no = tuple(sorted(name for name, each in said.items() if each and not CONFIRMING & set(each)))
+    confirmed = {row for mine in board.said.values() for row in rows if row in mine and mine[row].answer in CONFIRMING}
+    return Standing(landmark, groups, len(rows), len(confirmed), yes, no, landmark in board.looks)
+
+
+def _work(board: Board, reviewer: str) -> Work:
+    votes = votes_of(board, reviewer)
+    # Votes of the app that were given at once share their showing; imported ones stand for themselves.
+    showings = {said.showing if said.showing[0] else (said.vote_id, None) for said in votes.values()}
+    moments = [said.voted_at_ms for said in votes.values() if said.showing[0]]
+    return Work(reviewer, len(showings), len(votes), pace(moments), board.n_waiting(reviewer))

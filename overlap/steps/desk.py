@@ -1,0 +1,193 @@
+"""What the review app shows: the desk, photos, landmark names, gold items, and inliers drawn anew on demand."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from overlap.config import Config
+from overlap.datasets.catalogue import read_evaluation_set
+from overlap.datasets.sets import EvaluationSet
+from overlap.features.catalogue import load_matcher
+from overlap.policy import load_policy
+from overlap.review.board import Order, read_board
+from overlap.review.desk import Desk
+from overlap.review.fate import Rule
+from overlap.review.queue import GOLD_PREFIX, item
+from overlap.review.store import ReviewStore
+from overlap.steps.photos import read_photos
+from overlap.steps.review import open_reviews
+from overlap.steps.verify import open_features
+from overlap.tables import REVIEW_ITEMS, as_table
+from overlap.verify.pairs import verify_pair
+
+PhotoKey = tuple[str, str]
+
+_PHOTOS_OF_TEXT = 24
+_QUERIES_OF_TEXT = 200
+_LEAST_GOLD = 10
+_MOST_GOLD = 200
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Hold the IMAGES rows of every photo that reviewers may see, and what is hidden from them until they voted.
+
+    Args:
+        rows: by source and image id.
+        names: landmark names by landmark id.
+        of_landmark: for text candidates, photos of the landmark.
+        queries: the queries of every evaluation set, in order.
+        train: the source of training photos.
+    """
+
+    rows: Mapping[PhotoKey, Mapping[str, Any]]
+    names: Mapping[int, str]
+    of_landmark: Mapping[int, tuple[PhotoKey, ...]]
+    queries: tuple[PhotoKey, ...]
+    train: str
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Inliers of a pair.
+
+    Args:
+        query_xy: (I, 2) positions in the query's box, as shares of its width and height.
+        photo_xy: (I, 2) positions in the photo, likewise.
+    """
+
+    query_xy: NDArray[np.float64]
+    photo_xy: NDArray[np.float64]
+
+
+def rule_of(config: Config) -> Rule:
+    """Return what of the policy decides who need not be asked any more."""
+    policy = load_policy(config.policy.name)
+    return Rule(
+        confirmations=policy.confirmations,
+        per_query=policy.per_query,
+        ties=policy.ties,
+        text=policy.text,
+        unsure_confirms=policy.unsure_confirms,
+        reviewers=config.review.reviewers,
+    )
+
+
+def open_desk(config: Config) -> Desk:
+    """Open the reviewers' desk; gold items are drawn when there are none yet."""
+    store, settings = open_reviews(config), config.review
+    draw_gold(config, store)
+    order = Order(settings.seed, settings.shared_share, settings.gold_share)
+    return Desk(read_board(store, rule=rule_of(config), order=order), lease_minutes=settings.lease_minutes)
+
+
+def draw_gold(config: Config, store: ReviewStore) -> int:
+    """Add gold items from the evaluation sets' own ground truth, half of them same, unless some are there.
+
+    Known same: a query and a photo that its ground truth calls easy. Known different: a query and a photo that is easy
+    for another query and none of easy, hard and junk for this one.
+
+    Returns:
+        The number of gold items there are.
+    """
+    known, _ = store.read_gold()
+    if known.num_rows or not config.review.gold_share:
+        return int(known.num_rows)
+    n_groups = pc.count_distinct(store.read_items()["group_id"]).as_py()
+    wanted = min(max(ceil(2 * config.review.gold_share * n_groups), _LEAST_GOLD), _MOST_GOLD)
+    rng = np.random.default_rng(config.review.seed)
+    pairs = [pair for each in config.evaluation for pair in _gold_pairs(read_evaluation_set(each))]
+    rows: list[dict[str, object]] = []
+    confirms: list[bool] = []
+    for same in (True, False):
+        candidates = [pair for pair in pairs if pair[3] is same]
+        for place in rng.permutation(len(candidates))[: wanted // 2]:
+            name, query, photo, _ = candidates[place]
+            rows.append(item(f"{GOLD_PREFIX}{name}", query, photo, -1 - len(rows), origin="gold", score=None))
+            confirms.append(same)
+    store.add_gold(as_table(rows, REVIEW_ITEMS), confirms)
+    return len(rows)
+
+
+def draw_examples(config: Config, *, without: Collection[tuple[str, str]]) -> list[tuple[dict[str, object], bool]]:
+    """Return two pairs that are known to be same and two that are not, and which they are, other than gold items.
+
+    Args:
+        without: (query_id, image_id) of the gold items.
+    """
+    pairs = [pair for each in config.evaluation for pair in _gold_pairs(read_evaluation_set(each))]
+    rng = np.random.default_rng(config.review.seed + 1)
+    examples = []
+    for same in (True, False):
+        candidates = [pair for pair in pairs if pair[3] is same and pair[1:3] not in without]
+        for place in rng.permutation(len(candidates))[:2]:
+            name, query, photo, _ = candidates[place]
+            examples.append((item(f"{GOLD_PREFIX}{name}", query, photo, 0, origin="gold", score=None), same))
+    return examples
+
+
+def open_gallery(config: Config, items: pa.Table) -> Gallery:
+    """Find the photos and names that go with some REVIEW_ITEMS."""
+    train, landmarks = read_photos(config, "train"), read_photos(config, "landmarks")
+    probes = pa.concat_tables([read_photos(config, "evaluation"), read_photos(config, "queries")])
+    text = pc.unique(items.filter(pc.is_null(items["query_id"]))["landmark_id"])
+    asked = pc.is_in(train["image_id"], value_set=pc.unique(items["image_id"]))
+    named = train.filter(pc.is_in(train["landmark_id"], value_set=text))
+    rows = {_key(row): row for row in [*train.filter(asked).to_pylist(), *probes.to_pylist()]}
+    of_landmark: dict[int, list[PhotoKey]] = {}
+    for row in named.to_pylist():
+        photos = of_landmark.setdefault(row["landmark_id"], [])
+        if len(photos) < _PHOTOS_OF_TEXT:
+            photos.append(_key(row))
+            rows[_key(row)] = row
+    wanted = pc.is_in(landmarks["landmark_id"], value_set=pc.unique(items["landmark_id"]))
+    names = landmarks.filter(wanted)
+    return Gallery(
+        rows=rows,
+        names=dict(zip(names["landmark_id"].to_pylist(), names["landmark_name"].to_pylist(), strict=True)),
+        of_landmark={landmark: tuple(photos) for landmark, photos in of_landmark.items()},
+        queries=tuple(_key(row) for row in read_photos(config, "queries").slice(0, _QUERIES_OF_TEXT).to_pylist()),
+        train=config.train.format,
+    )
+
+
+def open_lines(config: Config) -> Callable[[PhotoKey, PhotoKey], Lines]:
+    """Return what verifies a pair again from its stored local features and gives the inliers; the last are kept."""
+    read, match = open_features(config), load_matcher(config.verify)
+
+    @lru_cache(maxsize=256)
+    def find(query_key: PhotoKey, photo_key: PhotoKey) -> Lines:
+        query, photo = read(query_key), read(photo_key)
+        if query is None or photo is None:
+            return Lines(np.zeros((0, 2)), np.zeros((0, 2)))
+        rows = verify_pair(query, photo, settings=config.verify, match=match).inliers
+        return Lines(
+            query.xy_px[rows[:, 0]].astype(np.float64) / query.size_px,
+            photo.xy_px[rows[:, 1]].astype(np.float64) / photo.size_px,
+        )
+
+    return find
+
+
+def _gold_pairs(evaluation: EvaluationSet) -> list[tuple[str, str, str, bool]]:
+    """Return (evaluation set, query, photo, same) for every pair whose answer the ground truth knows."""
+    names = evaluation.photos["image_id"].to_pylist()
+    truths = list(evaluation.ground_truth or ())
+    pairs = []
+    for query, truth in zip(evaluation.queries["image_id"].to_pylist(), truths, strict=False):
+        related = set(np.concatenate([truth.easy, truth.hard, truth.junk]).tolist())
+        others = {int(row) for other in truths for row in other.easy[:3]} - related
+        pairs += [(evaluation.name, query, names[row], True) for row in truth.easy.tolist() if names[row] != query]
+        pairs += [(evaluation.name, query, names[row], False) for row in sorted(others) if names[row] != query]
+    return pairs
+
+
+def _key(row: Mapping[str, Any]) -> PhotoKey:
+    return row["source"], row["image_id"]

@@ -1,0 +1,207 @@
+"""Who gets in: the login page, signed sessions, and a guard before every request, Streamlit's own included."""
+
+import html
+import time
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+import anyio.to_thread
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from overlap.review.reviewers import Reviewer, check_token, find_reviewer
+from review_app.room import Room, current_room
+
+COOKIE = "overlap_session"
+_SESSION_S = 12 * 3600
+_TICKET_S = 60
+_OPEN = ("/login", "/session", "/_stcore/health")
+_SHELL = ("/static/", "/favicon.png")
+_OIDC = ("/", "/auth/login", "/auth/logout", "/oauth2callback", "/_stcore/stream", "/_stcore/host-config")
+_LONGEST_TOKEN = 4096
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+
+@dataclass
+class Throttle:
+    """Make a client that sends wrong tokens wait: twice as long after each, a minute at most."""
+
+    first_s: float = 0.5
+    most_s: float = 60.0
+    wrong: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def wait_s(self, client: str) -> float:
+        """Return how long the client has to wait before its next try is looked at."""
+        return max(self.wrong.get(client, (0, 0.0))[1] - time.monotonic(), 0.0)
+
+    def note(self, client: str, *, right: bool) -> None:
+        """Take note of a try."""
+        if right:
+            self.wrong.pop(client, None)
+            return
+        n_wrong = self.wrong.get(client, (0, 0.0))[0] + 1
+        if len(self.wrong) > 10_000:
+            self.wrong.clear()
+        self.wrong[client] = (n_wrong, time.monotonic() + min(self.first_s * 2 ** min(n_wrong - 1, 20), self.most_s))
+
+
+_throttle = Throttle()
+
+
+def signed_in(connection: HTTPConnection) -> Reviewer | None:
+    """Return who sends a request; None without a session that is whole, young enough and not revoked."""
+    return read_session(current_room(), connection.cookies.get(COOKIE, ""))
+
+
+def read_session(room: Room, cookie: str) -> Reviewer | None:
+    """Return whose session a cookie is."""
+    try:
+        name, token_id = _serializer(room, "session").loads(cookie, max_age=_SESSION_S)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return room.reviewer(name, token_id)
+
+
+def make_ticket(room: Room, reviewer: Reviewer) -> str:
+    """Return the address that gives a person who came by OIDC a session, within a minute."""
+    return "/session?ticket=" + _serializer(room, "ticket").dumps(reviewer.name)
+
+
+class Guard:
+    """Refuse what is asked without a session, before Streamlit sees it.
+
+    Args:
+        oidc: let the shell and the WebSocket through, whose script then shows nothing but the way to log in.
+    """
+
+    def __init__(self, app: ASGIApp, *, oidc: bool = False) -> None:
+        self.app = app
+        self.oidc = oidc
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        is_open = path in _OPEN or path.startswith(_SHELL) or (self.oidc and path in _OIDC)
+        if is_open or await anyio.to_thread.run_sync(signed_in, HTTPConnection(scope)) is not None:
+            await self.app(scope, receive, _with_headers(send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4401, "reason": "log in first"})
+        else:
+            await _refusal(Request(scope))(scope, receive, _with_headers(send))
+
+
+async def login_page(_: Request) -> Response:
+    """Show the login page."""
+    return _page("")
+
+
+async def log_in(request: Request) -> Response:
+    """Exchange a token for a session; wrong ones are slowed down."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        return _page("Log in from this page.", status=403)
+    client = request.client.host if request.client else ""
+    wait_s = _throttle.wait_s(client)
+    if wait_s:
+        return _page(f"Wrong token before: try again in {wait_s:.0f} s.", status=429, retry_s=wait_s)
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_TOKEN:
+            return _page("That is no token.", status=413)
+    token = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+    room = current_room()
+    reviewer = await anyio.to_thread.run_sync(check_token, room.desk.board.store, token)
+    _throttle.note(client, right=reviewer is not None)
+    if reviewer is None:
+        return _page("This token is not known, or was revoked.", status=401)
+    return _enter(request, room, reviewer)
+
+
+async def use_ticket(request: Request) -> Response:
+    """Give a session to a person who came by OIDC."""
+    room = current_room()
+    try:
+        name = _serializer(room, "ticket").loads(request.query_params.get("ticket", ""), max_age=_TICKET_S)
+    except BadSignature:
+        return RedirectResponse("/", status_code=303)
+    reviewer = await anyio.to_thread.run_sync(find_reviewer, room.desk.board.store, name)
+    return (
+        _page("You are not among the reviewers.", status=403) if reviewer is None else _enter(request, room, reviewer)
+    )
+
+
+async def log_out(_: Request) -> Response:
+    """End the session in this browser."""
+    response = RedirectResponse("/login", status_code=303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+def _enter(request: Request, room: Room, reviewer: Reviewer) -> Response:
+    response = RedirectResponse("/", status_code=303)
+    session = _serializer(room, "session").dumps([reviewer.name, reviewer.token_id])
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, session, max_age=_SESSION_S, httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+def _serializer(room: Room, salt: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(room.key, salt=salt)
+
+
+def _refusal(request: Request) -> Response:
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/login", status_code=303)
+    return JSONResponse({"error": "log in first"}, status_code=401)
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_more(message):  # type: ignore[no-untyped-def]
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *_HEADERS]
+        await send(message)
+
+    return send_more
+
+
+def _page(message: str, *, status: int = 200, retry_s: float = 0) -> Response:
+    said = f'<p role="alert">{html.escape(message)}</p>' if message else ""
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(int(retry_s) + 1)} if retry_s else {})
+    return HTMLResponse(_LOGIN.replace("<!--said-->", said), status_code=status, headers=headers)
+
+
+_LOGIN = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Log in</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0; }
+main { width: min(26rem, 90vw); }
+h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
+label, input, button { display: block; width: 100%; box-sizing: border-box; }
+label { margin: 1.25rem 0 .35rem; font-weight: 600; }
+input, button { font: inherit; padding: .6rem .75rem; border-radius: .5rem; border: 1px solid #8888; }
+button { margin-top: 1rem; background: #1d4ed8; color: #fff; border: 0; cursor: pointer; font-weight: 600; }
+:focus-visible { outline: 3px solid #f59e0b; outline-offset: 2px; }
+[role=alert] { padding: .5rem .75rem; border-radius: .5rem; background: #dc262622; border: 1px solid #dc2626; }
+</style></head><body><main>
+<h1>Landmark review</h1>
+<p>Log in with the personal token that you were given.</p>
+<!--said-->
+<form method="post" action="/login">
+<label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" autofocus required>
+<button type="submit">Log in</button>
+</form></main></body></html>
+"""

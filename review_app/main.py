@@ -1,0 +1,36 @@
+"""The review app: what every page shares, and the pages. `overlap review` starts it."""
+
+import streamlit as st
+
+from review_app.access import COOKIE, make_ticket, read_session
+from review_app.pages import adjudicate, evidence, guidelines, progress, releases, vote
+from review_app.room import current_room
+
+st.set_page_config(page_title="Landmark review", layout="wide", initial_sidebar_state="collapsed")
+room = current_room()
+reviewer = read_session(room, st.context.cookies.get(COOKIE, ""))
+if reviewer is None:
+    st.title("Landmark review")
+    if not st.user.get("is_logged_in", False):
+        st.button("Log in with your organisation", on_click=st.login, type="primary")
+        st.link_button("Log in with a personal token", "/login")
+        st.stop()
+    known = room.reviewer(str(st.user.get("email", "")), None)
+    if known is None:
+        st.error("You are not among the reviewers. A lead can add you by your e-mail address.")
+        st.button("Log out", on_click=st.logout)
+        st.stop()
+    st.link_button(f"Enter as {known.name}", make_ticket(room, known), type="primary")
+    st.stop()
+
+pages = [
+    st.Page(lambda: vote.show(room, reviewer), title="Vote", url_path="vote", default=True),
+    st.Page(lambda: guidelines.show(room, reviewer), title="Guidelines", url_path="guidelines"),
+    st.Page(lambda: progress.show(room, reviewer), title="Progress", url_path="progress"),
+    st.Page(lambda: evidence.show(room, reviewer), title="Evidence", url_path="evidence"),
+    st.Page(lambda: releases.show(room, reviewer), title="Releases", url_path="releases"),
+]
+if reviewer.role == "lead":
+    page = st.Page(lambda: adjudicate.show(room, reviewer), title="Adjudicate", url_path="adjudicate")
+    pages.insert(4, page)
+st.navigation(pages, position="top").run()

@@ -1,0 +1,53 @@
+"""Adjudicate, for leads: what would be removed and on whose word, and a second look before it is."""
+
+import streamlit as st
+
+from overlap.review.desk import ask_again
+from overlap.review.reviewers import Reviewer
+from overlap.review.summary import Standing, answers_by_item, find_standings
+from review_app.pages.evidence import show_group
+from review_app.room import Room
+
+
+def show(room: Room, reviewer: Reviewer) -> None:
+    """Show the page."""
+    board = room.desk.board
+    with room.desk.lock:
+        board.refresh()
+        standings = [each for each in find_standings(board) if each.yes]
+        answers = answers_by_item(board)
+    st.title("Adjudicate")
+    st.caption(
+        "Landmarks with a confirmed photo. A second look puts all groups of a landmark before every reviewer again."
+    )
+    alone = [each for each in standings if each.rests_on_one]
+    disputed = [each for each in standings if not each.rests_on_one and each.no]
+    agreed = [each for each in standings if not each.rests_on_one and not each.no]
+    tabs = st.tabs([f"On a single yes ({len(alone)})", f"Disputed ({len(disputed)})", f"Agreed ({len(agreed)})"])
+    for tab, kind in zip(tabs, (alone, disputed, agreed), strict=True):
+        with tab:
+            for standing in kind:
+                _show_landmark(room, reviewer, standing, answers)
+            if not kind:
+                st.write("None.")
+
+
+def _show_landmark(room: Room, reviewer: Reviewer, standing: Standing, answers: dict[int, dict[str, str]]) -> None:
+    landmark = standing.landmark_id
+    with st.container(border=True):
+        words, button = st.columns([4, 1], vertical_alignment="center")
+        words.text(room.gallery.names.get(landmark, "") or f"landmark {landmark}")
+        words.text(
+            f"landmark {landmark} · {standing.n_confirmed} of {standing.n_items} pairs confirmed · "
+            f"yes: {', '.join(standing.yes)} · no: {', '.join(standing.no) or 'nobody'}"
+        )
+        button.button(
+            "Asked again" if standing.asked_again else "Second look",
+            key=f"look-{landmark}",
+            on_click=lambda: ask_again(room.desk, reviewer.name, landmark_id=landmark),
+            width="stretch",
+        )
+        if st.toggle("Show the photos", key=f"photos-{landmark}"):
+            for group in standing.groups:
+                rows = room.desk.board.rows_of_group[group]
+                show_group(room, reviewer, rows, {row: answers.get(row, {}) for row in rows})

@@ -1,0 +1,147 @@
+"""What the server's routes and pages share: the desk, the photos, and which pictures were handed out to whom."""
+
+import hashlib
+import hmac
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from overlap.config import Config
+from overlap.errors import DataError
+from overlap.images import PhotoLimits, encode_jpeg, load_photo, read_bytes, read_header, resize_within
+from overlap.review.desk import Desk
+from overlap.review.reviewers import Reviewer, find_reviewer, session_key
+from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
+
+LARGE_PX = 1280
+SMALL_PX = 192
+_KEPT_PICTURES = 600
+_TRUSTED_S = 2.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A way to show a photo: ``crop`` to its box, ``whole``, or ``small``."""
+
+    key: PhotoKey
+    view: str
+
+
+@dataclass
+class Room:
+    """Hold what lives as long as the server does; `open_room` makes it."""
+
+    config: Config
+    desk: Desk
+    gallery: Gallery
+    key: bytes
+    open_lines: Callable[[], Callable[[PhotoKey, PhotoKey], Lines]]
+    pictures: dict[str, tuple[str, Picture]] = field(default_factory=dict)
+    rendered: OrderedDict[Picture, bytes] = field(default_factory=OrderedDict)
+    trusted: dict[tuple[str, str], tuple[float, Reviewer | None]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def address(self, reviewer: str, picture: Picture) -> str:
+        """Return where this reviewer alone can fetch the picture; the address says nothing about the photo."""
+        text = "\0".join((reviewer, *picture.key, picture.view))
+        name = hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()[:40]
+        self.pictures[name] = (reviewer, picture)
+        return f"/pictures/{name}"
+
+    def find(self, reviewer: str, name: str) -> Picture | None:
+        """Return the picture that was handed out to this reviewer under the name."""
+        owner, picture = self.pictures.get(name, ("", None))
+        return picture if owner == reviewer else None
+
+    def render(self, picture: Picture) -> bytes:
+        """Return the picture as JPEG.
+
+        Raises:
+            DataError: the photo can't be read.
+        """
+        with self.lock:
+            if picture in self.rendered:
+                self.rendered.move_to_end(picture)
+                return self.rendered[picture]
+        pixels = load_photo(self.gallery.rows[picture.key], crop=picture.view != "whole", limits=self.limits)
+        small = picture.view == "small"
+        content = encode_jpeg(resize_within(pixels, SMALL_PX if small else LARGE_PX), quality=75 if small else 85)
+        with self.lock:
+            self.rendered[picture] = content
+            while len(self.rendered) > _KEPT_PICTURES:
+                self.rendered.popitem(last=False)
+        return content
+
+    @property
+    def limits(self) -> PhotoLimits:
+        """Return what a photo may cost."""
+        return PhotoLimits(mb=self.config.run.max_photo_mb, mpx=self.config.run.max_photo_mpx)
+
+    def box(self, key: PhotoKey) -> list[float] | None:
+        """Return a query's box in its whole upright picture, as shares of width and height."""
+        row = self.gallery.rows[key]
+        if row["crop_px"] is None:
+            return None
+        try:
+            width, height, orientation = read_header(read_bytes(row, self.limits))
+        except DataError:
+            return None
+        return upright_box(row["crop_px"], width=width, height=height, orientation=orientation)
+
+    def reviewer(self, name: str, token_id: str | None) -> Reviewer | None:
+        """Return the reviewer if still let in; asked of the database every other second."""
+        known = self.trusted.get((name, token_id or ""))
+        if known is not None and time.monotonic() - known[0] < _TRUSTED_S:
+            return known[1]
+        found = find_reviewer(self.desk.board.store, name, token_id=token_id)
+        self.trusted[name, token_id or ""] = (time.monotonic(), found)
+        return found
+
+
+def open_room(config: Config) -> Room:
+    """Open everything the app needs."""
+    desk = open_desk(config)
+    store = desk.board.store
+    gallery = open_gallery(config, store.read_items())
+    return Room(config, desk, gallery, session_key(store).encode(), lru_cache(maxsize=1)(lambda: open_lines(config)))
+
+
+_rooms: list[Room] = []
+
+
+def enter(room: Room) -> None:
+    """Make a room the one of this process."""
+    _rooms[:] = [room]
+
+
+def current_room() -> Room:
+    """Return the room of this process."""
+    return _rooms[0]
+
+
+def upright_box(box: Any, *, width: int, height: int, orientation: int) -> list[float]:
+    """Turn a box of the stored pixel grid as EXIF turns the picture; shares of the upright width and height."""
+    x0, y0, x1, y1 = box[0] / width, box[1] / height, box[2] / width, box[3] / height
+    transpose, flip_rows, flip_columns = _TURNS.get(orientation, (False, False, False))
+    if transpose:
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    if flip_rows:
+        y0, y1 = 1 - y1, 1 - y0
+    if flip_columns:
+        x0, x1 = 1 - x1, 1 - x0
+    return [min(max(each, 0.0), 1.0) for each in (x0, y0, x1, y1)]
+
+
+_TURNS: Mapping[int, tuple[bool, bool, bool]] = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
