@@ -152,10 +152,10 @@ def _join(truth: Truth, names: tuple[str, ...]) -> IndexArray:
 
 
 def _check_ranking(ranking: IndexArray, n_photos: int) -> None:
+    """Check that the ranking holds every number up to its length, or to the database's if that is longer."""
     present = np.zeros(max(len(ranking), n_photos), dtype=bool)
-    inside = ranking[(ranking >= 0) & (ranking < len(present))]
-    present[inside] = True
-    if not present.all() or len(inside) != len(ranking):
+    present[ranking[(ranking >= 0) & (ranking < len(present))]] = True
+    if not present.all():
         raise DataError(
             f"a ranking of {len(ranking)} rows holds {int(present[:n_photos].sum())} of the database's {n_photos} "
             "photos; it must hold every photo once, and distractors after them by number: don't cut it at k"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from overlap.errors import ConfigError
+from overlap.networks.published import check_published
 from overlap.networks.settings import (
     CiderSettings,
     DolgSettings,
@@ -189,8 +190,9 @@ def load_trunk(network: nn.Module, path: Path) -> None:
     """Put published weights of a trunk, in torchvision's layout, into a network that is to be trained.
 
     Raises:
-        ConfigError: there is no such file, or it holds another trunk.
+        ConfigError: there is no such file, it is not what its published name says, or it holds another trunk.
     """
+    check_published(path)
     _put_trunk(network, read_weights(path), name="the network's trunk", path=path)
 
 
