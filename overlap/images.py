@@ -136,6 +136,17 @@ def read_header(content: bytes) -> tuple[int, int, int]:
         raise DataError(f"not a JPEG, PNG or WebP photo ({type(error).__name__})") from None
 
 
+def check_box(box: Box, *, width: int, height: int) -> None:
+    """Refuse a box that leaves a picture of that size by more than a pixel.
+
+    Raises:
+        DataError: it does.
+    """
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1 and x0 < width and y0 < height):
+        raise DataError(f"the box {x0:g} {y0:g} {x1:g} {y1:g} leaves the picture of {width} x {height} pixels")
+
+
 def resize_within(pixels: Pixels, longest_px: int) -> Pixels:
     """Shrink a photo so that its longer side is at most ``longest_px``; smaller photos stay as they are."""
     height, width = pixels.shape[:2]
@@ -195,9 +206,8 @@ def _read_orientation(photo: "Image") -> int:
 
 def _crop(pixels: Pixels, box: Box) -> Pixels:
     height, width = pixels.shape[:2]
+    check_box(box, width=width, height=height)
     x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1 and x0 < width and y0 < height):
-        raise DataError(f"the box {x0:g} {y0:g} {x1:g} {y1:g} leaves the picture of {width} x {height} pixels")
     left, top, right, bottom = int(x0), int(y0), min(int(np.ceil(x1)), width), min(int(np.ceil(y1)), height)
     return np.ascontiguousarray(pixels[top:bottom, left:right])
 

@@ -27,10 +27,15 @@ root = {world}
 seed = {seed}
 landmarks = {landmarks}
 photos_per_landmark = 6
-size_px = 384
+size_px = 320
 [descriptors]
 vocabulary = 16
 dimensions = 64
+[search]
+k = 25
+[verify]
+keypoints = 1024
+size_px = 480
 [release]
 out = "manifests"
 [run]
@@ -50,7 +55,7 @@ def shared() -> Path:
 def write_config() -> Callable[..., Path]:
     """Return what writes the config of a small synthetic world into a folder; the worlds may be shared."""
 
-    def write(folder: Path, *, world: Path, seed: int = 1, landmarks: int = 12, more: Sequence[str] = ()) -> Path:
+    def write(folder: Path, *, world: Path, seed: int = 1, landmarks: int = 10, more: Sequence[str] = ()) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "config.toml"
         text = _CONFIG.format(world=f'"{world}"', seed=seed, landmarks=landmarks)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from overlap.config import Config, fingerprint
 from overlap.datasets.archives import ARCHIVE_INDEX, index_archive
@@ -18,7 +19,7 @@ from overlap.datasets.catalogue import (
     read_training_set,
 )
 from overlap.errors import DataError
-from overlap.images import stamp_file
+from overlap.images import PhotoLimits, check_box, read_bytes, read_header, stamp_file
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders
 from overlap.store import Store, read_table, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
@@ -56,6 +57,7 @@ def read_sets(run: Run) -> Sets:
         training = read_training_set(run.config.train, archives=archives)
         evaluations = tuple(read_evaluation_set(evaluation) for evaluation in run.config.evaluation)
         sets = Sets(training, evaluations)
+        _check_boxes(sets.queries, run.limits)
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
         whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
@@ -126,6 +128,19 @@ def join_quarantine(folders: Sequence[Path]) -> pa.Table:
     """Join the quarantine tables of a step's shards."""
     parts = [read_table(folder, "quarantine", QUARANTINE) for folder in folders]
     return pa.concat_tables([QUARANTINE.empty_table(), *parts])
+
+
+def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
+    """Refuse ground truth that does not belong to the photos; unreadable photos are for the quarantine."""
+    for row in queries.filter(pc.is_valid(queries["crop_px"])).to_pylist():
+        try:
+            width, height, _ = read_header(read_bytes(row, limits))
+        except DataError:
+            continue
+        try:
+            check_box(row["crop_px"], width=width, height=height)
+        except DataError as error:
+            raise DataError(f"{row['path']}: {error}; is this the ground truth of these photos?") from None
 
 
 def _render_world(run: Run) -> None:

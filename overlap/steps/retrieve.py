@@ -22,7 +22,7 @@ from overlap.names import find_text_candidates
 from overlap.networks.catalogue import load_network
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
-from overlap.steps.photos import Sets, check_quarantine, find_probes, join_quarantine
+from overlap.steps.photos import Sets, check_quarantine, find_probes, join_quarantine, quarantine_row
 from overlap.steps.run import (
     Run,
     Shard,
@@ -37,7 +37,7 @@ from overlap.steps.run import (
     shard_folders,
 )
 from overlap.store import read_array, read_table, write_array, write_json, write_table
-from overlap.tables import CANDIDATES, Descriptors, FloatArray, as_table
+from overlap.tables import CANDIDATES, QUARANTINE, Descriptors, FloatArray, as_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,6 +136,7 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     if not run.store.exists("vocabulary", whole):
         run_shards(run, shards, _store_sample, label="vocabulary: local features")
         folders = [run.store.get(shard.step, shard.fingerprint) for shard in shards]
+        check_quarantine(run, join_quarantine(folders), len(sample))
         vlad = train_vlad(chain(*map(_read_sample, folders)), settings=settings)
         with run.store.put("vocabulary", whole) as folder:
             save_vlad(folder, vlad)
@@ -165,13 +166,15 @@ def _shards(run: Run, step: str, images: pa.Table, *, name: str, model: Path | N
 def _store_sample(shard: Shard) -> None:
     work: _Work = shard.work
     found: list[FloatArray] = []
+    bad = []
     for row in work.rows:
         try:
             photo = load_scaled(row, size_px=work.settings.size_px, scales=(1.0,), limits=work.limits)
-        except DataError:
-            continue  # the descriptors step puts it into quarantine
-        found.append(_root_sift(photo[0]))
+            found.append(_root_sift(photo[0]))
+        except DataError as error:
+            bad.append(quarantine_row(row, error))
     with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
         write_array(folder, "ends", np.cumsum([len(one) for one in found], dtype=np.int64))
         write_array(folder, "sample", np.concatenate([np.zeros((0, 128), np.float32), *found]))
 

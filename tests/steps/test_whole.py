@@ -1,0 +1,138 @@
+"""The whole chain on synthetic worlds of three seeds: exactly what was planted is found."""
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from overlap.config import Config
+from overlap.datasets.catalogue import read_landmarks
+from overlap.errors import ArtifactError
+from overlap.manifests.verify import verify_release
+from overlap.steps.export import export_table
+from overlap.steps.pipeline import curate
+from overlap.steps.publish import publish
+from overlap.steps.retrieve import read_candidates
+from overlap.steps.review import open_reviews, simulate_votes
+from overlap.steps.verify import read_verified
+
+POLICIES = ("paper", "all-confirmed", "automatic")
+
+
+def _read_ids(path: Path) -> list[int]:
+    with path.open(newline="") as file:
+        return sorted(int(row["landmark_id"]) for row in csv.DictReader(file))
+
+
+def _with(config: Config, **sections: dict) -> Config:
+    changed = {name: getattr(config, name).model_copy(update=update) for name, update in sections.items()}
+    return config.model_copy(update=changed)
+
+
+@pytest.fixture(scope="module")
+def reviewed(curated: Config) -> Config:
+    truth = curated.train.root / "truth" / "true_pairs.csv"
+    simulate_votes(curated, truth, reviewers=3, error_rate=0.0, seed=0)
+    return curated
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_each_policy_removes_what_the_world_expects(reviewed: Config, policy: str, open_quietly):
+    config = _with(reviewed, policy={"name": policy}, release={"name": policy})
+    with open_quietly(config) as run:
+        published = publish(run)
+    expected = _read_ids(config.train.root / "truth" / f"expected_{policy}.csv")
+    assert _read_ids(published.folder / "removals.csv") == expected
+    assert expected
+    source = config.train.root / "gldv2" / "train_clean.csv"
+    assert verify_release(published.folder, source=source) == []
+    before, after = published.sizes
+    total = published.overlap[-1]
+    assert (before.n_images - after.n_images, before.n_categories - after.n_categories) == (
+        total.n_images,
+        total.n_landmarks,
+    )
+    assert "<html" in published.report.read_text(encoding="utf-8")
+
+
+def test_every_candidate_is_a_photo_of_the_training_set(reviewed: Config):
+    landmarks = set(read_landmarks(reviewed.train)["landmark_id"].to_pylist())
+    candidates = read_candidates(reviewed)
+    assert set(candidates["landmark_id"].to_pylist()) <= landmarks
+    asked = candidates.filter(pa.compute.is_valid(candidates["image_id"])).to_pandas()
+    assert (asked.groupby(["evaluation_set", "query_id"])["rank"].max() < reviewed.search.k).all()
+    assert not asked.duplicated(["evaluation_set", "query_id", "image_id"]).any()
+
+
+def test_every_removal_has_evidence_in_the_review_store(reviewed: Config, open_quietly):
+    config = _with(reviewed, release={"name": "evidence"})
+    with open_quietly(config) as run:
+        folder = publish(run).folder
+    known = set(open_reviews(config).read_items()["item_id"].to_pylist())
+    with (folder / "removals.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert row["evidence"]
+            assert set(row["evidence"].split()) <= known
+
+
+def test_exports_have_the_documented_columns(reviewed: Config, tmp_path: Path):
+    export_table(reviewed, "verified", tmp_path / "v.csv")
+    header = (tmp_path / "v.csv").read_text().splitlines()[0]
+    assert header == "evaluation_set,query_id,image_id,landmark_id,n_matches,n_inliers,score,status"
+    for what in ("candidates", "queue", "removals", "quarantine"):
+        n_rows = export_table(reviewed, what, tmp_path / f"{what}.csv")
+        assert len((tmp_path / f"{what}.csv").read_text().splitlines()) == n_rows + 1
+
+
+def test_shards_workers_and_order_change_no_decision(curated: Config, tmp_path: Path, open_quietly):
+    if curated.synthetic.seed != 1:
+        pytest.skip("one world is enough")
+    other = _with(curated, run={"workers": 1, "pairs_per_shard": 37, "photos_per_shard": 5})
+    other = other.model_copy(update={"store": tmp_path / "store"})
+    with open_quietly(other) as run:
+        curate(run)
+    assert read_verified(other).equals(read_verified(curated))
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_run_goes_on_where_it_was(curated: Config, tmp_path: Path, open_quietly):
+    """Killed with -9 in two steps, the next run ends with the same table and repeats nothing that was finished."""
+    if curated.synthetic.seed != 1:
+        pytest.skip("one world is enough")
+    config = curated.model_copy(update={"store": tmp_path / "store"})
+    finished: dict[Path, int] = {}
+    for step in ("descriptors", "verified"):
+        _kill_after_two_shards(curated.store.parent / "config.toml", config.store, step)
+        assert finished.items() <= _shards(config.store).items()
+        finished = _shards(config.store)
+    with open_quietly(config) as run:
+        curate(run)
+    assert finished.items() <= _shards(config.store).items()
+    assert not list(config.store.glob("*/.[0-9a-f]*"))
+    assert read_verified(config).equals(read_verified(curated))
+
+
+def _kill_after_two_shards(config: Path, store: Path, step: str) -> None:
+    command = [sys.executable, "-m", "overlap", "curate", "--config", str(config), "--set", f"store={str(store)!r}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while len(list(store.glob(f"{step}/[0-9a-f]*"))) < 2:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.02)
+        process.kill()
+    time.sleep(1.2)  # its workers see that it is gone, and end
+
+
+def _shards(store: Path) -> dict[Path, int]:
+    found = [path for step in ("descriptors", "features", "verified") for path in store.glob(f"{step}/[0-9a-f]*")]
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+def test_two_runs_on_one_store_are_not_mixed(curated: Config, open_quietly):
+    with open_quietly(curated):
+        with pytest.raises(ArtifactError, match=r"another run .* is writing to"):
+            with open_quietly(curated):
+                pass
