@@ -1,6 +1,6 @@
 """One query and one photo -> whether, and by which model, they show the same landmark."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,8 @@ def verify_pair(
         match: a learned matcher; without it mutual nearest neighbours.
 
     Returns:
-        Status ``too_few_matches`` (under 4), ``no_model`` (none can be drawn), ``watermark`` (what agrees is a mark
+        Status ``too_few_matches`` (under 4), ``no_model`` (none that 4 matches speak
+        for; the score, near 0, still says how far off), ``watermark`` (what agrees is a mark
         stuck to both pictures; score 0) or ``ok``.
     """
     preset = PRESETS[settings.features]
@@ -61,9 +62,11 @@ def verify_pair(
     if len(matches.pairs) < _FEWEST_MATCHES:
         return _nothing(len(matches.pairs), "too_few_matches")
     model = find_model(gather(query, photo, matches), seed=settings.seed)
-    if model is None or len(model.inliers) < _FEWEST_MATCHES:
+    if model is None:
         return _nothing(len(matches.pairs), "no_model")
     score = score_of(model.evidence, even_nats=preset.even_nats)
+    if len(model.inliers) < _FEWEST_MATCHES:
+        return replace(_nothing(len(matches.pairs), "no_model"), score=score)
     inliers = matches.pairs[model.inliers]
     marked = score >= _PROMISING and is_watermark(query, photo, inliers, seed=settings.seed)
     return PairResult(
