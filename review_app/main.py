@@ -3,10 +3,11 @@
 import streamlit as st
 
 from review_app.access import COOKIE, make_ticket, read_session
-from review_app.pages import adjudicate, evidence, guidelines, progress, releases, vote
 from review_app.room import current_room
+from review_app.views import adjudicate, evidence, guidelines, progress, releases, vote
 
 st.set_page_config(page_title="Landmark review", layout="wide", initial_sidebar_state="collapsed")
+st.html("<style>.stMainBlockContainer { padding-top: 3.6rem; }</style>")
 room = current_room()
 reviewer = read_session(room, st.context.cookies.get(COOKIE, ""))
 if reviewer is None:

@@ -269,6 +269,7 @@ function viewer(root) {
     body.dataset.group = task ? task.group : "";
     body.dataset.items = task ? task.items.join(" ") : "";
     body.dataset.kind = task ? task.kind : "done";
+    body.dataset.place = state.right;
     body.classList.toggle("apart", state.choosing);
     buttons.forEach((button) => { button.disabled = !task; });
     if (!task) {

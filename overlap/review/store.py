@@ -241,7 +241,7 @@ def _set_pragmas(connection: Any, _: object) -> None:
     # The driver's own transactions would begin too late, after the first read; see _begin.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in ("busy_timeout = 60000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from overlap.errors import ConfigError, ReviewError
-from overlap.review.schema import VOTE_LOG
 from overlap.review.queue import item, sorted_items
+from overlap.review.schema import VOTE_LOG
 from overlap.review.store import VoteRefusedError, open_store
 from overlap.review.votes import make_votes
 from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, as_table

@@ -6,8 +6,8 @@ from overlap.review.reviewers import Reviewer
 from overlap.review.summary import Standing, answers_by_item, find_standings
 from overlap.tables import ANSWERS
 from review_app.api import keys_of, picture_of
-from review_app.pages.frames import show_pair, show_row
 from review_app.room import Room
+from review_app.views.frames import show_pair, show_row
 
 _MOST_PHOTOS = 24
 

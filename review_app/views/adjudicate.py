@@ -5,8 +5,8 @@ import streamlit as st
 from overlap.review.desk import ask_again
 from overlap.review.reviewers import Reviewer
 from overlap.review.summary import Standing, answers_by_item, find_standings
-from review_app.pages.evidence import show_group
 from review_app.room import Room
+from review_app.views.evidence import show_group
 
 
 def show(room: Room, reviewer: Reviewer) -> None:

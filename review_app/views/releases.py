@@ -18,7 +18,7 @@ def show(room: Room, reviewer: Reviewer) -> None:  # noqa: ARG001 (every page is
     for release in sorted({path.parent.name for path in files}, reverse=True):
         st.subheader(release, anchor=False)
         for path in (each for each in files if each.parent.name == release):
-            name, size, sha, button = st.columns([3, 1.2, 5, 1.6], vertical_alignment="center")
+            name, size, sha, button = st.columns([2.2, 1, 6, 1.4], vertical_alignment="center")
             name.text(path.name)
             size.text(_size(path.stat().st_size))
             sha.code(_sum_of(path, path.stat().st_mtime_ns), language=None)

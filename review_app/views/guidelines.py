@@ -6,8 +6,8 @@ from overlap.review.guidelines import CONFIRMS, GUIDELINE_VERSION, MEANINGS
 from overlap.review.reviewers import Reviewer
 from review_app.api import keys_of, picture_of
 from review_app.examples import find_examples
-from review_app.pages.frames import show_pair
 from review_app.room import Room
+from review_app.views.frames import show_pair
 
 
 def show(room: Room, reviewer: Reviewer) -> None:

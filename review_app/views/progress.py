@@ -2,7 +2,6 @@
 
 import math
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
@@ -59,11 +58,7 @@ def _show_work(summary: Summary, reviewer: Reviewer, *, is_lead: bool) -> None:
     if not rows:
         st.info("You have not voted yet.")
         return
-    table = pd.DataFrame(rows)
-    st.dataframe(table, hide_index=True)
-    if is_lead and len(rows) > 1:
-        bars = alt.Chart(table).mark_bar().encode(x="decisions", y=alt.Y("reviewer", title=None))
-        st.altair_chart(bars.properties(height=40 * len(rows)))
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
 def _show_agreement(summary: Summary) -> None:

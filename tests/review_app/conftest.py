@@ -1,0 +1,189 @@
+"""A small rendered world with a queue, a server of the app, and a headless Chromium."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from overlap.config import Config, load_config
+from overlap.review.desk import now_ms
+from overlap.review.queue import item, sorted_items
+from overlap.review.reviewers import add_reviewer
+from overlap.review.votes import read_truth
+from overlap.steps.photos import read_sets
+from overlap.steps.retrieve import find_names
+from overlap.steps.review import open_reviews
+from overlap.steps.run import open_run
+from overlap.tables import REVIEW_ITEMS, as_table
+from overlap.workers import map_in_processes
+
+_CONFIG = """
+name = "desk"
+store = "store"
+[train]
+format = "synthetic"
+root = "world"
+[[evaluation]]
+format = "synthetic"
+name = "oxsynth"
+root = "world"
+[[evaluation]]
+format = "synthetic"
+name = "parsynth"
+root = "world"
+[synthetic]
+seed = 3
+landmarks = 10
+photos_per_landmark = 4
+size_px = 240
+[review]
+gold_share = 0.2
+port = {port}
+[release]
+out = "manifests"
+"""
+
+
+def lacks(name: str, reason: str) -> None:
+    """Skip for what a bare machine lacks, or fail where OVERLAP_REQUIRE names it."""
+    if name in os.environ.get("OVERLAP_REQUIRE", "").split(","):
+        pytest.fail(f"OVERLAP_REQUIRE names {name}: {reason}")
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class World:
+    folder: Path
+    config: Path
+    tokens: dict[str, str]
+
+    @property
+    def loaded(self) -> Config:
+        return load_config(self.config)
+
+    @property
+    def truth(self):
+        return read_truth(self.folder / "world" / "truth" / "true_pairs.csv")
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory) -> Path:
+    """Return a folder with a rendered world, the photos step done, and a queue of true and false pairs and names."""
+    pytest.importorskip("streamlit")
+    folder = tmp_path_factory.mktemp("rendered")
+    path = folder / "config.toml"
+    path.write_text(_CONFIG.format(port=1), encoding="utf-8")
+    config = load_config(path)
+    with map_in_processes(0, console=None) as map_shards, open_run(config, map_shards=map_shards, say=print) as run:
+        sets = read_sets(run)
+        text = find_names(run, sets)
+    open_reviews(config).add_items(queue(config, sets, text))
+    return folder
+
+
+def queue(config, sets, text) -> pa.Table:
+    """Return every true pair, two photos of two wrong landmarks for each query, and the names."""
+    truth = sorted(each for each in read_truth(config.train.root / "truth" / "true_pairs.csv") if each[1])
+    rows = [item(*each, origin="global", score=0.9) for each in truth]
+    clean = sets.training.images.filter(pc.is_valid(sets.training.images["landmark_id"])).to_pylist()
+    for number, query in enumerate(sets.queries.to_pylist()):
+        own = {each[3] for each in truth if each[:2] == (query["source"], query["image_id"])}
+        others = sorted({photo["landmark_id"] for photo in clean} - own)
+        for landmark in (others[number % len(others)], others[(number + 1) % len(others)]):
+            photos = [photo["image_id"] for photo in clean if photo["landmark_id"] == landmark][:2]
+            true = {each[2] for each in truth if each[:2] == (query["source"], query["image_id"])}
+            rows += [
+                item(query["source"], query["image_id"], photo, landmark, origin="global", score=0.6)
+                for photo in photos
+                if photo not in true
+            ]
+    rows += [item("", None, None, landmark, origin="text", score=None) for landmark in text["landmark_id"].to_pylist()]
+    return sorted_items(as_table(list({row["item_id"]: row for row in rows}.values()), REVIEW_ITEMS))
+
+
+@pytest.fixture
+def world(rendered, tmp_path) -> World:
+    """Return the world with a review database, port and releases of its own, and three reviewers, Ann a lead."""
+    path = rendered / f"{tmp_path.parent.name}-{tmp_path.name}.toml"
+    own = f'database = "sqlite:///{tmp_path}/votes.sqlite"\nport = {free_port()}'
+    text = _CONFIG.replace("port = {port}", own).replace('"manifests"', f'"{tmp_path}/manifests"')
+    path.write_text(text, encoding="utf-8")
+    store = open_reviews(load_config(path))
+    store.add_items(open_reviews(load_config(rendered / "config.toml")).read_items())
+    roles = {"Ann": "lead", "Bob": "reviewer", "Cyd": "reviewer"}
+    tokens = {name: add_reviewer(store, name, role=role, now_ms=now_ms()) for name, role in roles.items()}
+    return World(rendered, path, tokens)
+
+
+@pytest.fixture(scope="session")
+def servers() -> SimpleNamespace:
+    """Return how to start the app's server: for a block, or for good."""
+    return SimpleNamespace(serving=serving, start=start)
+
+
+@dataclass
+class Server:
+    url: str
+    process: subprocess.Popen
+
+
+@contextmanager
+def serving(world: World) -> Iterator[Server]:
+    """Run the app as `overlap review` does until the block ends."""
+    try:
+        yield start(world)
+    finally:
+        for process in _started:
+            process.kill()
+            process.wait()
+
+
+_started: list[subprocess.Popen] = []
+
+
+def start(world: World) -> Server:
+    url = f"http://127.0.0.1:{world.loaded.review.port}"
+    command = [sys.executable, "-m", "overlap", "review", "--config", str(world.config)]
+    with world.config.with_suffix(".log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+    _started.append(process)
+    for _ in range(400):
+        try:
+            if httpx.get(f"{url}/_stcore/health", timeout=2, trust_env=False).status_code == 200:
+                return Server(url, process)
+        except httpx.TransportError:
+            time.sleep(0.15)
+        assert process.poll() is None, world.config.with_suffix(".log").read_text()
+    raise AssertionError("the server did not start")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Return a headless Chromium, or skip."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        lacks("chromium", "no chromium on this machine: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        yield browser
+        browser.close()
