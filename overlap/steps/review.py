@@ -21,7 +21,7 @@ from overlap.review.votes import simulate_votes as simulate_reviewers
 from overlap.steps.run import Run, find_current, recorded
 from overlap.store import read_table, write_table
 from overlap.tables import REVIEW_ITEMS
-from overlap.verify.pairs import threshold_of
+from overlap.verify.pairs import review_threshold_of
 
 
 def open_reviews(config: Config) -> ReviewStore:
@@ -30,13 +30,14 @@ def open_reviews(config: Config) -> ReviewStore:
 
 
 def build_queue(run: Run, verified: pa.Table, text: pa.Table) -> pa.Table:
-    """Put the pairs at or above the threshold, and the text candidates, before the reviewers.
+    """Put the pairs at or above the review threshold, and the text candidates, before the reviewers.
 
     Returns:
         REVIEW_ITEMS of this run; the review store keeps earlier ones too.
     """
     with recorded(run, "queue") as finish:
-        items = build_items(verified, text, threshold=threshold_of(run.config.verify))
+        threshold = review_threshold_of(run.config.verify, run.config.review.threshold)
+        items = build_items(verified, text, threshold=threshold)
         whole = fingerprint("queue", items["item_id"].to_pylist(), items["score"].to_pylist())
         if not run.store.exists("queue", whole):
             with run.store.put("queue", whole) as folder:

@@ -34,7 +34,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "names": ("train", "names"),
         "features": (*_RETRIEVAL, "verify"),
         "verified": (*_RETRIEVAL, "verify"),
-        "queue": (*_RETRIEVAL, "verify", "names"),
+        "queue": (*_RETRIEVAL, "verify", "names", "review"),
     }
 )
 

@@ -15,7 +15,7 @@ from overlap.verify.score import score_of
 from overlap.verify.watermark import is_watermark
 
 _FEWEST_MATCHES = 4
-_PROMISING = 0.3
+_PROMISING = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ def verify_pair(
 def threshold_of(settings: VerifyConfig) -> float:
     """Return the threshold on the score: the configured one, or the preset of the kind of features."""
     return PRESETS[settings.features].threshold if settings.threshold is None else settings.threshold
+
+
+def review_threshold_of(settings: VerifyConfig, review_threshold: float | None) -> float:
+    """Return the score from which a pair goes to reviewers: the configured one or the preset, never above the other."""
+    preset = PRESETS[settings.features].review_threshold
+    return min(threshold_of(settings), preset if review_threshold is None else review_threshold)
 
 
 def _nothing(n_matches: int, status: str) -> PairResult:

@@ -13,20 +13,22 @@ class Preset:
         even_ratio: the ratio of nearest to second nearest distance at which trust has fallen to half its most.
         ratio_width: how fast trust falls there.
         even_nats: evidence, in nats, that gives the score 0.5.
-        threshold: the shipped threshold on the score.
+        threshold: the shipped threshold on the score, from which a pair is believed without people.
+        review_threshold: the shipped threshold from which people are asked; doubtful pairs are theirs to judge.
     """
 
     even_ratio: float
     ratio_width: float
     even_nats: float
     threshold: float = 0.5
+    review_threshold: float = 0.15
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "sift": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=40.0),
-        "aliked": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=100.0),
-        "disk": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=100.0),
-        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=40.0),
+        "sift": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=250.0),
+        "aliked": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=250.0),
+        "disk": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=250.0),
+        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=250.0),
     }
 )
