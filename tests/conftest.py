@@ -1,10 +1,18 @@
 """Small worlds and configs that several tests share."""
 
+import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from tiny import write_truth
+
+from overlap.config import Config
+from overlap.steps.run import Run, open_run
+from overlap.workers import map_in_processes
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("OVERLAP_SHARED", PROJECT.parent / "shared"))
@@ -63,3 +71,48 @@ def write_config() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def open_quietly() -> Callable[[Config], object]:
+    """Return what opens a run whose progress nobody sees; its messages are collected in ``said``."""
+
+    @contextmanager
+    def open_it(config: Config, said: list[str] | None = None) -> Iterator[Run]:
+        say = (lambda line: None) if said is None else said.append
+        with map_in_processes(config.run.workers, console=Console(file=io.StringIO())) as map_shards:
+            with open_run(config, map_shards=map_shards, say=say) as run:
+                yield run
+
+    return open_it
+
+
+@pytest.fixture
+def tiny_photos(tmp_path: Path) -> Path:
+    """Write a training set of two landmarks and an evaluation set of one query, real JPEGs, and a config."""
+    import numpy as np
+
+    from overlap.images import encode_jpeg
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(6):
+        image_id = f"{number:016x}"
+        path = tmp_path / "train" / "/".join(image_id[:3]) / f"{image_id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_jpeg(rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)))
+        rows.append((image_id, 1 + number // 3))
+    lines = [f"{landmark},{' '.join(i for i, own in rows if own == landmark)}" for landmark in (1, 2)]
+    (tmp_path / "train_clean.csv").write_text("\n".join(["landmark_id,images", *lines, ""]))
+    jpg = tmp_path / "eval" / "jpg"
+    jpg.mkdir(parents=True)
+    for name in ("q", "d"):
+        (jpg / f"{name}.jpg").write_bytes(encode_jpeg(rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)))
+    write_truth(tmp_path / "eval", [1, 1, 90, 90])
+    config = tmp_path / "config.toml"
+    config.write_text(
+        'store = "store"\n[train]\nformat = "gldv2"\nroot = "."\n'
+        '[[evaluation]]\nformat = "revisited"\nname = "tiny"\nroot = "eval"\n'
+        "[descriptors]\nvocabulary = 4\ndimensions = 8\n[run]\nworkers = 1\n"
+    )
+    return tmp_path

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny import write_truth
 from typer.testing import CliRunner
 
 from overlap.cli import app, main
@@ -24,39 +25,8 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Write a training set of two landmarks and an evaluation set of one query, real JPEGs, and a config."""
-    import numpy as np
-
-    from overlap.images import encode_jpeg
-
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(6):
-        image_id = f"{number:016x}"
-        path = tmp_path / "train" / "/".join(image_id[:3]) / f"{image_id}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_jpeg(rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)))
-        rows.append((image_id, 1 + number // 3))
-    lines = [f"{landmark},{' '.join(i for i, own in rows if own == landmark)}" for landmark in (1, 2)]
-    (tmp_path / "train_clean.csv").write_text("\n".join(["landmark_id,images", *lines, ""]))
-    jpg = tmp_path / "eval" / "jpg"
-    jpg.mkdir(parents=True)
-    for name in ("q", "d"):
-        (jpg / f"{name}.jpg").write_bytes(encode_jpeg(rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)))
-    _write_truth(tmp_path / "eval", [1, 1, 90, 90])
-    config = tmp_path / "config.toml"
-    config.write_text(
-        'store = "store"\n[train]\nformat = "gldv2"\nroot = "."\n'
-        '[[evaluation]]\nformat = "revisited"\nname = "tiny"\nroot = "eval"\n'
-        "[descriptors]\nvocabulary = 4\ndimensions = 8\n[run]\nworkers = 1\n"
-    )
-    return tmp_path
-
-
-def _write_truth(folder: Path, box: list[float]) -> None:
-    truth = {"imlist": ["d"], "qimlist": ["q"], "gnd": [{"bbx": box, "easy": [0], "hard": [], "junk": []}]}
-    (folder / "gnd_tiny.pkl").write_bytes(pickle.dumps(truth))
+def photos(tiny_photos: Path) -> Path:
+    return tiny_photos
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -101,7 +71,7 @@ def test_help_is_quick():
             "quer",
         ),
         (lambda at: (at / "config.toml").write_text('stoer = "x"'), "stoer: unknown key"),
-        (lambda at: _write_truth(at / "eval", [1, 1, 900, 90]), "leaves the picture"),
+        (lambda at: write_truth(at / "eval", [1, 1, 900, 90]), "leaves the picture"),
         (lambda at: (at / "eval" / "jpg" / "q.jpg").write_bytes(b"\xff\xd8 no photo"), "q.jpg"),
         (lambda at: [p.write_bytes(p.read_bytes()[:400]) for p in at.glob("train/*/*/*/*.jpg")], "run.max_unreadable"),
     ],
