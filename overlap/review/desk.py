@@ -112,7 +112,6 @@ def answer_task(
             )
 
         added = board.store.answer(votes, lease=lease, client_seq=client_seq, admit=may)
-        board.refresh()
         mine = board.said[reviewer]
         if not added and any(mine[row].answer != answer for row, answer in zip(rows, answers.values(), strict=True)):
             raise ReviewError("another answer to this was recorded before; undo it, or look at it again")

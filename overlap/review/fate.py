@@ -76,12 +76,12 @@ class _Cells:
 
 
 def _cells(asked: Asked, sure: BoolArray, possible: BoolArray) -> _Cells:
-    pairs = np.stack([asked.query, asked.landmark], axis=1)
-    unique, of = np.unique(pairs, axis=0, return_inverse=True)
-    of = of.reshape(-1)
-    n_sure = np.bincount(of, weights=sure, minlength=len(unique)).astype(np.int64)
-    n_possible = np.bincount(of, weights=possible, minlength=len(unique)).astype(np.int64)
-    return _Cells(of, unique[:, 0], unique[:, 1], n_sure, n_possible)
+    width = int(asked.landmark.max(initial=-1)) + 1
+    keys = asked.query * width + asked.landmark
+    _, first, of = np.unique(keys, return_index=True, return_inverse=True)
+    n_sure = np.bincount(of, weights=sure, minlength=len(first)).astype(np.int64)
+    n_possible = np.bincount(of, weights=possible, minlength=len(first)).astype(np.int64)
+    return _Cells(of, asked.query[first], asked.landmark[first], n_sure, n_possible)
 
 
 def _settled(asked: Asked, cells: _Cells, text_sure: BoolArray, text_possible: BoolArray, rule: Rule) -> BoolArray:

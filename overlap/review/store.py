@@ -20,7 +20,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from overlap.errors import ConfigError, ReviewError
 from overlap.review.chain import chained, find_breaks
@@ -219,9 +219,17 @@ def open_store(database: str | Path) -> ReviewStore:
     return store
 
 
-def _engine(url: str | sa.URL) -> sa.Engine:
+def keep_connections(store: ReviewStore) -> ReviewStore:
+    """Return the store with connections that stay open between uses: for a server, which never forks."""
+    engine = _engine(store.engine.url, pool=QueuePool)
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    return ReviewStore(engine)
+
+
+def _engine(url: str | sa.URL, *, pool: type[Pool] = NullPool) -> sa.Engine:
     try:
-        return sa.create_engine(url, poolclass=NullPool)
+        return sa.create_engine(url, poolclass=pool)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
             f"review.database: no database can be opened by {str(url)!r} ({error}); give a URL such as "

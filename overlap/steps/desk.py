@@ -20,7 +20,7 @@ from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk
 from overlap.review.fate import Rule
 from overlap.review.queue import GOLD_PREFIX, item
-from overlap.review.store import ReviewStore
+from overlap.review.store import ReviewStore, keep_connections
 from overlap.steps.photos import read_photos
 from overlap.steps.review import open_reviews
 from overlap.steps.verify import open_features
@@ -85,7 +85,9 @@ def open_desk(config: Config) -> Desk:
     store, settings = open_reviews(config), config.review
     draw_gold(config, store)
     order = Order(settings.seed, settings.shared_share, settings.gold_share)
-    return Desk(read_board(store, rule=rule_of(config), order=order), lease_minutes=settings.lease_minutes)
+    return Desk(
+        read_board(keep_connections(store), rule=rule_of(config), order=order), lease_minutes=settings.lease_minutes
+    )
 
 
 def draw_gold(config: Config, store: ReviewStore) -> int:
