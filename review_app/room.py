@@ -42,6 +42,7 @@ class Room:
     open_lines: Callable[[], Callable[[PhotoKey, PhotoKey], Lines]]
     pictures: dict[str, tuple[str, Picture]] = field(default_factory=dict)
     rendered: OrderedDict[Picture, bytes] = field(default_factory=OrderedDict)
+    boxes: dict[PhotoKey, list[float] | None] = field(default_factory=dict)
     trusted: dict[tuple[str, str], tuple[float, Reviewer | None]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,8 +83,12 @@ class Room:
         return PhotoLimits(mb=self.config.run.max_photo_mb, mpx=self.config.run.max_photo_mpx)
 
     def box(self, key: PhotoKey) -> list[float] | None:
-        """Return a query's box in its whole upright picture, as shares of width and height."""
-        row = self.gallery.rows[key]
+        """Return a query's box in its whole upright picture, as shares of width and height; None without one."""
+        if key not in self.boxes:
+            self.boxes[key] = self._read_box(self.gallery.rows[key])
+        return self.boxes[key]
+
+    def _read_box(self, row: Mapping[str, Any]) -> list[float] | None:
         if row["crop_px"] is None:
             return None
         try:

@@ -103,7 +103,15 @@ function viewer(root) {
   function settle() {
     const ready = frames.every(({ image }) => image.complete);
     body.dataset.ready = ready && state.task ? state.task.group + ":" + state.right : "";
-    if (ready) for (const address of state.task?.soon || []) new Image().src = address;
+    if (ready) state.ahead = (state.task?.soon || []).map(decoded);
+  }
+
+  // Kept and decoded before they are needed, so that they show at once.
+  function decoded(address) {
+    const image = new Image();
+    image.src = address;
+    image.decode().catch(() => {});
+    return image;
   }
 
   // Both pictures are fitted into their frames and then moved by the same share of the frame: they move together.
@@ -298,9 +306,11 @@ function viewer(root) {
       const place = n > 1 ? ` ${state[number ? "right" : "left"] + 1} of ${n}` : "";
       tag.textContent = (number === 0 ? (text ? "Landmark" : "Query") : text ? "Evaluation query" : "Training photo") + place;
     });
-    strips[0].hidden = task.left.length < 2;
-    strips[0].style.display = task.left.length < 2 ? "none" : "";
-    strips.forEach((strip, side) => fill(strip, side));
+    strips.forEach((strip, side) => {
+      const several = task[side ? "right" : "left"].length > 1;
+      strip.style.display = several || side ? "" : "none";
+      if (several) fill(strip, side); else { strip.replaceChildren(); strip.dataset.key = ""; }
+    });
     place();
     settle();
   }
