@@ -2,6 +2,8 @@
 
 import csv
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pyarrow.compute as pc
 
 from overlap.review.summary import summarise
 from overlap.steps.desk import open_desk
-from overlap.steps.publish import decide_removals
+from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
 
 KEY = {True: "1", False: "4"}
@@ -101,9 +103,9 @@ def test_three_reviewers_and_a_killed_server_lead_to_the_expected_list(world, ch
         assert rounds > 4
         assert [each.errors + each.foreign for each in people] == [[], [], []]
         check_votes(store, people)
+        publish(world)
         take_screenshots(people[0])
-        server.process.kill()
-        server.process.wait()
+        check_download(people[0])
     assert removed(world) == expected(world)
     summary = summarise(open_desk(world.loaded).board, confirms=store.read_gold()[1])
     assert summary.n_answers < summary.n_full / 2
@@ -130,8 +132,26 @@ def check_votes(store, people):
             assert {item: there[each.name, item] for item in said} == said
 
 
+def publish(world):
+    """Run `overlap publish`."""
+    words = [sys.executable, "-m", "overlap", "publish", "--config", str(world.config)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+
+
 def removed(world):
-    return sorted(decide_removals(world.loaded)["landmark_id"].to_pylist())
+    with (release_folder(world.loaded) / "removals.csv").open() as file:
+        return sorted(int(row["landmark_id"]) for row in csv.DictReader(file))
+
+
+def check_download(person):
+    """The release page offers the file, and its bytes are those on disk."""
+    person.page.goto(f"{person.url}/releases")
+    link = person.page.locator("a[href$='train_clean.csv']")
+    link.wait_for(timeout=30_000)
+    with person.page.expect_download() as download:
+        link.click()
+    assert Path(download.value.path()).read_bytes().startswith(b"landmark_id,images")
 
 
 def expected(world):
@@ -145,7 +165,7 @@ def take_screenshots(person):
     for name in PAGES:
         person.page.goto(f"{person.url}/{name}")
         person.page.wait_for_selector("h1", timeout=30_000)
-        person.page.wait_for_timeout(300)
+        person.page.wait_for_timeout(2500 if folder else 300)
         assert person.page.locator("[data-testid=stException]").count() == 0
         assert "wrong" not in person.page.inner_text("h1").lower()
         if folder:
