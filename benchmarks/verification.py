@@ -162,7 +162,7 @@ def _authors(query: LocalFeatures, photo: LocalFeatures, *, settings: VerifyConf
         return 0.0
     trees = cv2.FlannBasedMatcher({"algorithm": 1, "trees": 5}, {"checks": 50})
     found = trees.knnMatch(query.descriptors, photo.descriptors, k=2)
-    pairs = np.array([(a.queryIdx, a.trainIdx) for a, b in found if a.distance < 0.8 * b.distance]).reshape(-1, 2)
+    pairs = np.array([(a.queryIdx, a.trainIdx) for a, b in found if a.distance < 0.8 * b.distance], int).reshape(-1, 2)
     return _count_inliers(query.xy_px[pairs[:, 0]], photo.xy_px[pairs[:, 1]], cv2.RANSAC)
 
 

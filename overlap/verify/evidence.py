@@ -15,7 +15,6 @@ import numpy as np
 from overlap.tables import LocalFeatures
 from overlap.verify.match import FloatRows, Matches
 
-SIGMA = 0.006
 PARAMETER_NATS = 4.0
 SIMILARITY_PARAMETERS, AFFINE_PARAMETERS, HOMOGRAPHY_PARAMETERS, FUNDAMENTAL_PARAMETERS = 4, 6, 8, 7
 
@@ -25,6 +24,8 @@ _SCALE_RANGE = 3.0
 _FRAME_OUTLIERS = 0.1
 _SCALES = (1e-3, 1e3)
 _FAR = 1e3
+# The diagonal of 1024 x 768 pixels: features are found at about this size, so larger photos place them no better.
+_SHARPEST = 1280.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Correspondences:
         angles_x, angles_y: (P,) radians, or NaN.
         scales_x, scales_y: (P,) region sizes.
         area: the geometric mean of both photos' areas.
+        sigma: how far a right match lies from where the model says.
     """
 
     x: FloatRows
@@ -47,6 +49,7 @@ class Correspondences:
     scales_x: FloatRows
     scales_y: FloatRows
     area: float
+    sigma: float
 
     @property
     def has_frames(self) -> bool:
@@ -54,8 +57,13 @@ class Correspondences:
         return bool(len(self.x)) and bool(np.isfinite(self.angles_x).all() and np.isfinite(self.angles_y).all())
 
 
-def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches) -> Correspondences:
-    """Bring the matched features of two photos side by side."""
+def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches, *, sigma_px: float) -> Correspondences:
+    """Bring the matched features of two photos side by side.
+
+    Args:
+        sigma_px: how far a right match lies from where the model says, in pixels of either photo at full size: a
+            thumbnail's points are placed less well, measured by its diagonal, than a large photo's.
+    """
     i, j = matches.pairs.T
     diagonals = [float(np.hypot(*features.size_px)) for features in (query, photo)]
     areas = [np.prod(one.size_px) / diagonal**2 for one, diagonal in zip((query, photo), diagonals, strict=True)]
@@ -68,10 +76,11 @@ def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches) -> Corr
         scales_x=query.scales_px[i] / diagonals[0],
         scales_y=photo.scales_px[j] / diagonals[1],
         area=float(np.sqrt(np.prod(areas))),
+        sigma=sigma_px / float(np.sqrt(np.prod(np.minimum(diagonals, _SHARPEST)))),
     )
 
 
-def weigh_similarities(found: Correspondences, maps: FloatRows, *, sigma: float) -> FloatRows:
+def weigh_similarities(found: Correspondences, maps: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
     """Return (S, P) nats of every match under every similarity.
 
     Args:
@@ -82,14 +91,14 @@ def weigh_similarities(found: Correspondences, maps: FloatRows, *, sigma: float)
     dy = b * found.x[:, 0] + a * found.x[:, 1] + d - found.y[:, 1]
     growth = a**2 + b**2
     squares = (dx**2 + dy**2) * (1 + 1 / growth) / 2
-    gains = _point_gains(squares, found.area, sigma)
+    gains = _point_gains(squares, found.area, coarseness * found.sigma)
     if found.has_frames:
         turn = _wrap(found.angles_y - found.angles_x - np.arctan2(b, a))
         gains = gains * _frame_gains(turn, np.log(found.scales_y / found.scales_x) - np.log(growth) / 2)
     return _nats(found.trusts, gains)
 
 
-def weigh_homography(found: Correspondences, matrix: FloatRows, *, sigma: float = SIGMA) -> FloatRows:
+def weigh_homography(found: Correspondences, matrix: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
     """Return (P,) nats of every match under a homography; none where it folds the picture over or tears it.
 
     Args:
@@ -102,7 +111,7 @@ def weigh_homography(found: Correspondences, matrix: FloatRows, *, sigma: float 
     growth = slopes[:, 0, 0] * slopes[:, 1, 1] - slopes[:, 0, 1] * slopes[:, 1, 0]
     torn = (depths * np.sign(matrix[2, 2]) <= 0) | ~(growth > _SCALES[0]) | ~(growth < _SCALES[1])
     squares = np.where(torn | ~np.isfinite(squares), _FAR, squares)
-    gains = _point_gains(squares, found.area, sigma)
+    gains = _point_gains(squares, found.area, coarseness * found.sigma)
     if found.has_frames:
         arms = np.stack([np.cos(found.angles_x), np.sin(found.angles_x)], axis=1)
         turned = np.einsum("pij,pj->pi", slopes, arms)
@@ -112,7 +121,7 @@ def weigh_homography(found: Correspondences, matrix: FloatRows, *, sigma: float 
     return _nats(found.trusts, gains)
 
 
-def weigh_fundamental(found: Correspondences, matrix: FloatRows, *, sigma: float = SIGMA) -> FloatRows:
+def weigh_fundamental(found: Correspondences, matrix: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
     """Return (P,) nats of every match under a fundamental matrix: one coordinate is explained, not two.
 
     Args:
@@ -123,7 +132,7 @@ def weigh_fundamental(found: Correspondences, matrix: FloatRows, *, sigma: float
     slopes = (lines[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1)
     # Twice Sampson's square: the mean over both photos where they are alike.
     squares = 2 * (y * lines).sum(axis=1) ** 2 / np.maximum(slopes, 1e-12)
-    side = np.sqrt(found.area)
+    side, sigma = np.sqrt(found.area), coarseness * found.sigma
     gains = side / (np.sqrt(2 * np.pi) * sigma) * np.exp(-np.minimum(squares / (2 * sigma**2), 700))
     return _nats(found.trusts, gains)
 

@@ -17,7 +17,6 @@ from overlap.verify.evidence import (
     FUNDAMENTAL_PARAMETERS,
     HOMOGRAPHY_PARAMETERS,
     PARAMETER_NATS,
-    SIGMA,
     SIMILARITY_PARAMETERS,
     Correspondences,
     weigh_fundamental,
@@ -37,6 +36,7 @@ _HOPELESS_NATS = -10.0
 _PIXELS = 1000.0
 _USAC_MATCHES = 300
 _USAC_TRUST = 0.02
+_USAC_SIGMAS = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,17 @@ def find_similarities(found: Correspondences) -> list[Model]:
     maps = maps[(growths > _GROWTHS[0]) & (growths < _GROWTHS[1])]
     if not len(maps):
         return []
-    sums = weigh_similarities(found, maps, sigma=_COARSE * SIGMA).sum(axis=1)
+    sums = weigh_similarities(found, maps, coarseness=_COARSE).sum(axis=1)
     return [_similarity(found, maps[row]) for row in np.argsort(-sums, kind="stable")[:_STARTS]]
 
 
 def refine(found: Correspondences, model: Model) -> Model:
     """Fit an affinity, then a homography, to what a model explains, from coarse to fine; return the best of all."""
     best, matrix = model, model.matrix
-    for coarseness, fit in ((3.0, _fit_affinity), (2.0, _fit_affinity), (1.0, _fit_affinity), (2.0, _fit_homography),
-                            (1.0, _fit_homography)):  # fmt: skip
-        fitted = fit(found, weigh_homography(found, matrix, sigma=coarseness * SIGMA))
+    affine = ((coarseness, _fit_affinity) for coarseness in (3.0, 2.0, 1.0))
+    projective = ((coarseness, _fit_homography) for coarseness in (2.0, 1.0))
+    for coarseness, fit in (*affine, *projective):
+        fitted = fit(found, weigh_homography(found, matrix, coarseness=coarseness))
         if fitted is None:
             break
         if fitted.evidence > best.evidence:
@@ -117,10 +118,7 @@ def sample_homography(found: Correspondences, *, seed: int) -> Model | None:
     """Return OpenCV's USAC homography: MAGSAC scores, PROSAC order; None where it finds none."""
     import cv2
 
-    x, y = _usac_points(found)
-    if len(x) < 5:
-        return None
-    matrix = _sampled(cv2.findHomography, x, y, seed)
+    matrix = _sampled(cv2.findHomography, found, fewest=5, seed=seed)
     if matrix is None:
         return None
     matrix = _to_pixels(-1) @ matrix @ _to_pixels(1)
@@ -131,10 +129,7 @@ def sample_fundamental(found: Correspondences, *, seed: int) -> Model | None:
     """Return OpenCV's USAC fundamental matrix; None where it finds none, or one that fits a mirrored picture."""
     import cv2
 
-    x, y = _usac_points(found)
-    if len(x) < 9:
-        return None
-    matrix = _sampled(cv2.findFundamentalMat, x, y, seed)
+    matrix = _sampled(cv2.findFundamentalMat, found, fewest=9, seed=seed)
     if matrix is None:
         return None
     matrix = _to_pixels(1).T @ matrix @ _to_pixels(1)
@@ -211,29 +206,26 @@ def _to_pixels(power: int) -> FloatRows:
     return np.diag([_PIXELS**power, _PIXELS**power, 1.0])
 
 
-def _usac_points(found: Correspondences) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    n = min(_USAC_MATCHES, int((found.trusts > _USAC_TRUST).sum()))
-    return (found.x[:n] * _PIXELS).astype(np.float32), (found.y[:n] * _PIXELS).astype(np.float32)
-
-
-def _sampled(
-    estimate: Callable[..., Any], x: NDArray[np.float32], y: NDArray[np.float32], seed: int
-) -> FloatRows | None:
-    """Return what OpenCV's USAC finds; None where that is nothing."""
+def _sampled(estimate: Callable[..., Any], found: Correspondences, *, fewest: int, seed: int) -> FloatRows | None:
+    """Return what OpenCV's USAC finds among the trusted matches; None where that is nothing."""
     import cv2
 
+    n = min(_USAC_MATCHES, int((found.trusts > _USAC_TRUST).sum()))
+    if n < fewest:
+        return None
+    x, y = ((points[:n] * _PIXELS).astype(np.float32) for points in (found.x, found.y))
     try:
-        matrix, _ = estimate(x, y, _usac(seed))
+        matrix, _ = estimate(x, y, _usac(found, seed))
     except cv2.error:  # some versions raise instead of giving up when no sample fits a model
         return None
     return matrix if matrix is not None and matrix.shape == (3, 3) and np.isfinite(matrix).all() else None
 
 
-def _usac(seed: int) -> Any:
+def _usac(found: Correspondences, seed: int) -> Any:
     import cv2
 
     parameters = cv2.UsacParams()
-    parameters.threshold = 2 * SIGMA * _PIXELS
+    parameters.threshold = _USAC_SIGMAS * found.sigma * _PIXELS
     parameters.confidence = 0.999
     parameters.maxIterations = 3000
     parameters.isParallel = False

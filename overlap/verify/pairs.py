@@ -61,7 +61,7 @@ def verify_pair(
     matches = match_features(query, photo, preset=preset, match=match)
     if len(matches.pairs) < _FEWEST_MATCHES:
         return _nothing(len(matches.pairs), "too_few_matches")
-    model = find_model(gather(query, photo, matches), seed=settings.seed)
+    model = find_model(gather(query, photo, matches, sigma_px=preset.sigma_px), seed=settings.seed)
     if model is None:
         return _nothing(len(matches.pairs), "no_model")
     score = score_of(model.evidence, even_nats=preset.even_nats)

@@ -12,6 +12,7 @@ class Preset:
     Args:
         even_ratio: the ratio of nearest to second nearest distance at which trust has fallen to half its most.
         ratio_width: how fast trust falls there.
+        sigma_px: how far a right match lies from where the model says.
         even_nats: evidence, in nats, that gives the score 0.5.
         threshold: the shipped threshold on the score, from which a pair is believed without people.
         review_threshold: the shipped threshold from which people are asked; doubtful pairs are theirs to judge.
@@ -19,6 +20,7 @@ class Preset:
 
     even_ratio: float
     ratio_width: float
+    sigma_px: float
     even_nats: float
     threshold: float = 0.5
     review_threshold: float = 0.15
@@ -26,9 +28,9 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "sift": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=250.0),
-        "aliked": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=250.0),
-        "disk": Preset(even_ratio=0.80, ratio_width=0.02, even_nats=250.0),
-        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, even_nats=250.0),
+        "sift": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=40.0),
+        "aliked": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=250.0),
+        "disk": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=250.0),
+        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=40.0),
     }
 )

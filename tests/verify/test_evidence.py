@@ -3,13 +3,17 @@ import math
 import numpy as np
 import pytest
 
+from overlap.tables import LocalFeatures
 from overlap.verify.evidence import (
-    SIGMA,
     Correspondences,
+    gather,
     weigh_fundamental,
     weigh_homography,
     weigh_similarities,
 )
+from overlap.verify.match import Matches
+
+SIGMA = 0.006
 
 
 def make(seed=0, n=9, *, frames=True):
@@ -24,6 +28,7 @@ def make(seed=0, n=9, *, frames=True):
         scales_x=rng.uniform(0.01, 0.03, n),
         scales_y=rng.uniform(0.01, 0.03, n),
         area=0.48,
+        sigma=SIGMA,
     )
 
 
@@ -68,7 +73,9 @@ def test_nats_of_a_similarity_by_hand_in_both_writings(frames):
     assert max(wanted) > 2
     assert min(wanted) < 0
     np.testing.assert_allclose(weigh_homography(found, matrix), wanted, atol=1e-9)
-    np.testing.assert_allclose(weigh_similarities(found, np.array([[a, b, c, d]]), sigma=SIGMA)[0], wanted, atol=1e-9)
+    np.testing.assert_allclose(
+        weigh_similarities(found, np.array([[a, b, c, d]]), coarseness=1.0)[0], wanted, atol=1e-9
+    )
 
 
 def test_nats_of_a_homography_use_its_local_stretch_and_turn():
@@ -119,3 +126,14 @@ def test_nats_of_a_fundamental_matrix_by_hand():
         off = found.y[p, 1] - found.x[p, 1]
         gain = normal(off, SIGMA) * math.sqrt(0.48)
         assert nats == pytest.approx(math.log(1 - found.trusts[p] + found.trusts[p] * gain), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sigma"),
+    [(((300, 400), (300, 400)), 4 / 500), (((300, 400), (3000, 4000)), 4 / 800), (((6000, 8000),) * 2, 4 / 1280)],
+)
+def test_sigma_is_in_pixels_up_to_the_size_at_which_features_are_found(sizes, sigma):
+    one = np.ones(1, np.float32)
+    query, photo = (LocalFeatures(np.ones((1, 2), np.float32), one, one, one, one[:, None], size) for size in sizes)
+    matches = Matches(np.zeros((1, 2), np.int32), np.ones(1) / 2)
+    assert gather(query, photo, matches, sigma_px=4).sigma == pytest.approx(sigma)

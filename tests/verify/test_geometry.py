@@ -29,6 +29,7 @@ def scene(seed, *, right, wrong, frames=True, noise=0.002):
         scales_x=sizes[order],
         scales_y=(sizes * np.exp(rng.normal(-0.05, 0.1, n)))[order],
         area=0.48,
+        sigma=0.006,
     )
 
 
