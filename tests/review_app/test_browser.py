@@ -165,11 +165,13 @@ def take_screenshots(person):
     for name in PAGES:
         person.page.goto(f"{person.url}/{name}")
         person.page.wait_for_selector("h1", timeout=30_000)
-        person.page.wait_for_timeout(2500 if folder else 300)
+        person.page.wait_for_timeout(2000 if folder else 300)
         assert person.page.locator("[data-testid=stException]").count() == 0
         assert "wrong" not in person.page.inner_text("h1").lower()
-        if folder:
-            person.page.screenshot(path=Path(folder) / f"{name}.png")
+        for scheme in ("light", "dark") if folder else ():
+            person.page.emulate_media(color_scheme=scheme)
+            person.page.wait_for_timeout(1000)
+            person.page.screenshot(path=Path(folder) / f"{name}-{scheme}.png")
 
 
 def test_keys_note_skip_undo_zoom_and_a_page_that_fits_a_laptop(world, chromium, servers):
