@@ -23,14 +23,14 @@ class Preset:
     sigma_px: float
     even_nats: float
     threshold: float = 0.5
-    review_threshold: float = 0.15
+    review_threshold: float = 0.1
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "sift": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=250.0),
+        "sift": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=350.0),
         "aliked": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=250.0),
         "disk": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=250.0),
-        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=250.0),
+        "keynet": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=350.0),
     }
 )

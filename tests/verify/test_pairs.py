@@ -83,7 +83,7 @@ def test_a_picture_and_its_warp_are_the_same_place(name, frames, facade):
         )
     result = verify_pair(query, photo, settings=SIFT)
     assert result.status == "ok"
-    assert result.score > 0.8
+    assert result.score > 0.7
     assert result.geometry == "homography"
     corners = np.array([[[60, 60]], [[260, 60]], [[260, 180]], [[60, 180]]], np.float64)
     found, wanted = (cv2.perspectiveTransform(corners, matrix) for matrix in (result.matrix, truth))
@@ -275,5 +275,5 @@ def test_a_learned_matcher_is_used_when_given(facade):
         rows = np.arange(len(query.xy_px), dtype=np.int32)
         return np.column_stack([rows, rows]), np.ones(len(rows), np.float32)
 
-    assert verify_pair(picture, picture, settings=SIFT, match=match).score > 0.8
+    assert verify_pair(picture, picture, settings=SIFT, match=match).score > 0.7
     assert asked
