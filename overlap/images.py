@@ -25,7 +25,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Box: TypeAlias = tuple[float, float, float, float]
 
 # EXIF orientation -> (transpose, flip rows, flip columns), applied in that order.
-_ORIENTATIONS = {
+ORIENTATIONS = {
     2: (False, False, True),
     3: (False, True, True),
     4: (False, True, False),
@@ -201,7 +201,7 @@ def _read_orientation(photo: "Image") -> int:
     # Pillow decodes a PNG whole to look for EXIF data behind its pixels
     is_costly = photo.format == "PNG" and not {"exif", "Raw profile type exif"} & photo.info.keys()
     orientation = None if is_costly else photo.getexif().get(0x0112)
-    return orientation if isinstance(orientation, int) and orientation in _ORIENTATIONS else 1
+    return orientation if isinstance(orientation, int) and orientation in ORIENTATIONS else 1
 
 
 def _crop(pixels: Pixels, box: Box) -> Pixels:
@@ -213,7 +213,7 @@ def _crop(pixels: Pixels, box: Box) -> Pixels:
 
 
 def _orient(pixels: Pixels, orientation: int) -> Pixels:
-    transpose, flip_rows, flip_columns = _ORIENTATIONS.get(orientation, (False, False, False))
+    transpose, flip_rows, flip_columns = ORIENTATIONS.get(orientation, (False, False, False))
     if transpose:
         pixels = pixels.transpose(1, 0, 2)
     return np.ascontiguousarray(pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])

@@ -12,7 +12,7 @@ from typing import Any
 
 from overlap.config import Config
 from overlap.errors import DataError
-from overlap.images import PhotoLimits, encode_jpeg, load_photo, read_bytes, read_header, resize_within
+from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_photo, read_bytes, read_header, resize_within
 from overlap.review.desk import Desk
 from overlap.review.reviewers import Reviewer, find_reviewer, session_key
 from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
@@ -131,7 +131,7 @@ def current_room() -> Room:
 def upright_box(box: Any, *, width: int, height: int, orientation: int) -> list[float]:
     """Turn a box of the stored pixel grid as EXIF turns the picture; shares of the upright width and height."""
     x0, y0, x1, y1 = box[0] / width, box[1] / height, box[2] / width, box[3] / height
-    transpose, flip_rows, flip_columns = _TURNS.get(orientation, (False, False, False))
+    transpose, flip_rows, flip_columns = ORIENTATIONS.get(orientation, (False, False, False))
     if transpose:
         x0, y0, x1, y1 = y0, x0, y1, x1
     if flip_rows:
@@ -139,14 +139,3 @@ def upright_box(box: Any, *, width: int, height: int, orientation: int) -> list[
     if flip_columns:
         x0, x1 = 1 - x1, 1 - x0
     return [min(max(each, 0.0), 1.0) for each in (x0, y0, x1, y1)]
-
-
-_TURNS: Mapping[int, tuple[bool, bool, bool]] = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}

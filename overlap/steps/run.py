@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +26,7 @@ from overlap.workers import MapShards
 _SETS = ("train", "evaluation", "synthetic")
 _RETRIEVAL = (*_SETS, "descriptors", "search")
 
-# The config sections that a step's result depends on.
+# The config sections, or single keys, that a step's result depends on.
 SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "photos": _SETS,
@@ -34,7 +35,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "names": ("train", "names"),
         "features": (*_RETRIEVAL, "verify"),
         "verified": (*_RETRIEVAL, "verify"),
-        "queue": (*_RETRIEVAL, "verify", "names", "review"),
+        "queue": (*_RETRIEVAL, "verify", "names", "review.threshold"),
     }
 )
 
@@ -171,7 +172,7 @@ def read_record(store: Store, step: str) -> Record | None:
 
 def settings_of(config: Config, step: str) -> str:
     """Return the fingerprint of the config sections that a step's result depends on."""
-    return fingerprint(*(getattr(config, section) for section in SECTIONS[step]))
+    return fingerprint(*(attrgetter(section)(config) for section in SECTIONS[step]))
 
 
 def is_current(config: Config, step: str) -> bool:

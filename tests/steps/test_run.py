@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from overlap.config import load_config
+from overlap.config import Config, load_config
 from overlap.errors import ArtifactError, ConfigError
 from overlap.steps.run import (
     Run,
@@ -21,6 +21,7 @@ from overlap.steps.run import (
     recorded,
     require_out,
     run_shards,
+    settings_of,
     shard_folders,
 )
 from overlap.store import write_json
@@ -94,6 +95,14 @@ def test_a_step_that_finds_its_result_stored_keeps_the_first_time(run: Run, monk
     record = read_record(run.store, "photos")
     assert record is not None
     assert record.seconds == 7.0
+
+
+def test_the_queue_outlives_settings_of_the_review_that_do_not_make_it(run: Run):
+    def with_review(**update: object) -> Config:
+        return run.config.model_copy(update={"review": run.config.review.model_copy(update=update)})
+
+    assert settings_of(with_review(port=9999), "queue") == settings_of(run.config, "queue")
+    assert settings_of(with_review(threshold=0.3), "queue") != settings_of(run.config, "queue")
 
 
 def test_a_step_that_fails_leaves_no_record(run: Run):
