@@ -1,6 +1,6 @@
 """``python -m overlap`` is the command line."""
 
-from overlap.cli import main
+from overlap.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ import pytest
 from tiny import write_truth
 from typer.testing import CliRunner
 
-from overlap.cli import app, main
+from overlap.cli.main import app, main
 
 HEAVY = ("torch", "faiss", "cv2", "kornia", "pycolmap", "prefect", "streamlit", "PIL")
 COMMANDS = ("curate", "publish", "run", "export", "status", "demo", "apply", "verify-release", "download", "votes")
@@ -45,7 +45,7 @@ def test_help_is_quick():
         [
             sys.executable,
             "-c",
-            "import sys, overlap.cli; print([m for m in sys.modules if m in HEAVY])".replace(
+            "import sys, overlap.cli.main; print([m for m in sys.modules if m in HEAVY])".replace(
                 "HEAVY", "('torch','faiss','cv2','kornia','pyarrow','numpy','pydantic','prefect','sqlalchemy')"
             ),
         ],
@@ -148,7 +148,7 @@ def test_votes_go_out_as_they_came_in(photos: Path, monkeypatch, tmp_path: Path)
 
 def test_the_base_install_is_enough_to_check_and_apply(photos: Path):
     blocked = f"import sys\nfor name in {HEAVY}: sys.modules[name] = None\n"
-    code = f"{blocked}from overlap.cli import main\nsys.argv = ['overlap', *sys.argv[1:]]\nmain()"
+    code = f"{blocked}from overlap.cli.main import main\nsys.argv = ['overlap', *sys.argv[1:]]\nmain()"
     (photos / "removals.csv").write_text("landmark_id\n1\n")
     arguments = ("apply", photos / "removals.csv", photos / "train_clean.csv", "--out", photos / "c.csv")
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, capture_output=True)

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from typer.testing import CliRunner
 
-from overlap.cli import app
+from overlap.cli.main import app
 from overlap.config import load_config
 from overlap.errors import CheckError, ConfigError
 from overlap.review.queue import item

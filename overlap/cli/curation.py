@@ -1,0 +1,117 @@
+"""The commands from photos to a release: curate, run, publish, demo, status, export, download."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from overlap.cli.options import ConfigOption, OutOption, SetOption, load, make_console, open_config
+
+if TYPE_CHECKING:
+    from overlap.steps.publish import Published
+
+app = typer.Typer()
+
+
+class Exported(StrEnum):
+    """What ``overlap export`` can write."""
+
+    candidates = "candidates"
+    verified = "verified"
+    queue = "queue"
+    removals = "removals"
+    quarantine = "quarantine"
+
+
+class Step(StrEnum):
+    """The steps of ``overlap curate``, in order."""
+
+    photos = "photos"
+    descriptors = "descriptors"
+    candidates = "candidates"
+    names = "names"
+    features = "features"
+    verified = "verified"
+    queue = "queue"
+
+
+@app.command()
+def curate(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Go from photos to the review queue. Killed, it goes on where it was."""
+    from overlap.steps.pipeline import curate as curate_run
+
+    with open_config(config, overrides) as run:
+        curate_run(run)
+
+
+@app.command()
+def run(
+    step: Annotated[Step, typer.Argument(help="The last step to do; earlier ones that are stored are not repeated.")],
+    config: ConfigOption,
+    overrides: SetOption = None,
+) -> None:
+    """Do one step of 'curate', and what it needs."""
+    from overlap.steps.pipeline import curate as curate_run
+
+    with open_config(config, overrides) as opened:
+        curate_run(opened, until=step.value)
+
+
+@app.command()
+def publish(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Decide by the policy and write the filtered manifests, the removal list and the report."""
+    from overlap.steps.publish import publish as publish_run
+
+    with open_config(config, overrides) as opened:
+        published = publish_run(opened)
+    _show(published)
+
+
+@app.command()
+def demo(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Do the whole job on a synthetic world, with simulated reviewers, and say where the results are."""
+    from overlap.steps.demo import run_demo
+
+    with open_config(config, overrides) as opened:
+        published = run_demo(opened)
+    _show(published)
+    typer.echo(f"\nreview the queue in the browser:\n  make app CONFIG={config}")
+
+
+@app.command()
+def status(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Say which steps are done, how the review stands, and where the release is."""
+    from overlap.steps.status import render_status
+
+    make_console().print(render_status(load(config, overrides)))
+
+
+@app.command()
+def export(what: Exported, config: ConfigOption, out: OutOption, overrides: SetOption = None) -> None:
+    """Write a table of the run as CSV, safe to open in a spreadsheet."""
+    from overlap.steps.export import export_table
+
+    n_rows = export_table(load(config, overrides), what.value, out)
+    typer.echo(f"{out}: {n_rows} rows")
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="gldv2, roxford5k, rparis6k or revisitop1m.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to fill.")],
+    only: Annotated[list[str] | None, typer.Option(help="Only files like this: 'images_00?.tar'; repeatable.")] = None,
+) -> None:
+    """Fetch a public data set; stopped, it goes on where it was."""
+    from overlap.steps.download import download_set
+
+    files = download_set(name, to, only=tuple(only or ()), console=make_console())
+    typer.echo(f"{to}: {len(files)} files are there and whole")
+
+
+def _show(published: "Published") -> None:
+    from overlap.report.tables import overlap_grid, render_text, sizes_grid
+
+    typer.echo(render_text(overlap_grid(published.overlap)))
+    typer.echo(render_text(sizes_grid(published.sizes)))
+    typer.echo(f"manifest: {published.folder}\nreport:   {published.report}")

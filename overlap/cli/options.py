@@ -1,0 +1,48 @@
+"""What the commands share: the options, and how a config is opened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from overlap.config import Config
+    from overlap.steps.run import Run
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The TOML config; flows/configs/ has examples.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, VALUE a TOML literal: --set search.k=100"),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The file to write.")]
+
+
+def load(path: Path, overrides: list[str] | None) -> "Config":
+    """Read the config with its overrides."""
+    from overlap.config import load_config
+
+    return load_config(path, overrides or ())
+
+
+@contextmanager
+def open_config(path: Path, overrides: list[str] | None) -> "Iterator[Run]":
+    """Read the config, hold its store and start the workers, with progress bars."""
+    from overlap.steps.run import open_run
+    from overlap.workers import map_in_processes
+
+    config = load(path, overrides)
+    console = make_console()
+    with map_in_processes(config.run.workers, console=console) as map_shards:
+        with open_run(config, map_shards=map_shards, say=console.print) as opened:
+            yield opened
+
+
+def make_console() -> "Console":
+    """Return the console for progress and remarks: the error stream, so that results can be piped."""
+    from rich.console import Console
+
+    return Console(stderr=True)
