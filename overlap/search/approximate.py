@@ -6,7 +6,6 @@ thousand queries exact search is fast enough: an index pays when many queries me
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.errors import DataError
-from overlap.search.exact import BLOCK, Neighbours, as_neighbours, score_rows, search_exact
+from overlap.search.exact import BLOCK, Neighbours, as_neighbours, score_rows, search_exact, take_rows
 from overlap.tables import Descriptors, FloatArray
 
 if TYPE_CHECKING:
@@ -130,33 +129,14 @@ _BUILDERS: Mapping[str, Callable[[int, int, int], faiss.Index]] = MappingProxyTy
 
 
 def _draw(shards: Sequence[Descriptors], *, n_photos: int, seed: int) -> FloatArray:
-    drawn = np.random.default_rng(seed).permutation(n_photos)[:_TRAINING_ROWS]
-    return np.asarray(_take(shards, np.sort(drawn)), dtype=np.float32)
+    drawn = np.sort(np.random.default_rng(seed).permutation(n_photos)[:_TRAINING_ROWS])
+    return np.concatenate([vectors for _, vectors, _ in take_rows(shards, drawn)]).astype(np.float32)
 
 
 def _rank(probe: FloatArray, rows: NDArray[np.int64], shards: Sequence[Descriptors]) -> list[tuple[float, str]]:
-    rows = np.sort(rows[rows >= 0])
-    similarities = score_rows(probe, _take(shards, rows)) if len(rows) else np.zeros(0, np.float32)
-    return sorted(zip((-similarities).tolist(), _take_ids(shards, rows), strict=True))
-
-
-def _take(shards: Sequence[Descriptors], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-    """Return the vectors of ascending row numbers over all shards."""
-    parts = [shard.vectors[local] for shard, local in _locate(shards, rows)]
-    return np.concatenate(parts)
-
-
-def _take_ids(shards: Sequence[Descriptors], rows: NDArray[np.int64]) -> list[str]:
-    return [shard.image_ids[row] for shard, local in _locate(shards, rows) for row in local]
-
-
-def _locate(shards: Sequence[Descriptors], rows: NDArray[np.int64]) -> Iterator[tuple[Descriptors, NDArray[np.int64]]]:
-    ends = list(itertools.accumulate(len(shard.image_ids) for shard in shards))
-    for shard, end in zip(shards, ends, strict=True):
-        start = end - len(shard.image_ids)
-        first, last = np.searchsorted(rows, (start, end))
-        if first < last:
-            yield shard, rows[first:last] - start
+    found = take_rows(shards, np.sort(rows[rows >= 0]))
+    scored = ((-score_rows(probe, vectors), image_ids) for _, vectors, image_ids in found)
+    return sorted(pair for negatives, ids in scored for pair in zip(negatives.tolist(), ids, strict=True))
 
 
 def _measure_recall(

@@ -5,7 +5,10 @@ its two vectors alone and in one order, and the ranking goes by those. So the re
 are cut into shards and blocks, on their order, or on the number of threads.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +18,14 @@ from overlap.errors import DataError
 from overlap.tables import Descriptors, FloatArray
 
 Product = Callable[[FloatArray, FloatArray], FloatArray]
+Rows = NDArray[np.int64]
 
-BLOCK = 20_000
+# 32 MB of float32 at 2,048 numbers a photo: fits the last cache of a server.
+BLOCK = 4096
 _QUERY_BLOCK = 1024
 _RESCORE_ROWS = 2048
+# A block in which so many times k photos are near has no useful bar yet.
+_CROWD = 4
 
 
 @dataclass(frozen=True)
@@ -35,26 +42,53 @@ class Neighbours:
 
 
 @dataclass
-class _Best:
-    """Collect the best photos of one query."""
+class _Near:
+    """Collect which photos can still be among the k best of a block of queries.
+
+    A rough similarity is wrong by at most its slack: the k-th best lower bound is the bar that a photo's upper bound
+    must reach.
+    """
 
     k: int
-    found: list[tuple[float, str]] = field(default_factory=list)
+    bars: FloatArray
+    slack: float = 0.0
+    queries: list[Rows] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+    lows: list[FloatArray] = field(default_factory=list)
+    n_waiting: int = 0
 
-    @property
-    def bar(self) -> float:
-        """Return what a similarity must reach to matter."""
-        return -self.found[-1][0] if len(self.found) == self.k else -np.inf
+    def offer(self, rough: FloatArray, *, first: int, slack: float) -> None:
+        """Take (Q, B) rough similarities of the photos from row ``first`` on."""
+        self.slack = max(self.slack, slack)
+        near = rough >= (self.bars - slack)[:, None]
+        if np.count_nonzero(near) > _CROWD * self.k * len(self.bars):
+            self.bars = np.maximum(self.bars, _kth_best(rough, self.k) - slack)
+            near = rough >= (self.bars - slack)[:, None]
+        queries, columns = np.divmod(np.flatnonzero(near), rough.shape[1])
+        self.queries.append(queries)
+        self.rows.append(columns + first)
+        self.lows.append(rough[queries, columns] - np.float32(slack))
+        self.n_waiting += len(queries)
+        if self.n_waiting > _CROWD * self.k * len(self.bars):
+            self.settle()
 
-    def add(self, similarities: FloatArray, image_ids: Iterable[str]) -> None:
-        """Merge photos; the order in which they come doesn't matter."""
-        offered = zip((-similarities).tolist(), image_ids, strict=True)
-        self.found = sorted([*self.found, *offered])[: self.k]
+    def settle(self) -> tuple[Rows, Rows]:
+        """Raise the bars, drop what is under them, and return the (M,) queries and rows that are left, by query."""
+        queries, rows, lows = (np.concatenate([*parts]) for parts in (self.queries, self.rows, self.lows))
+        order = np.lexsort((-lows, queries))
+        queries, rows, lows = queries[order], rows[order], lows[order]
+        starts = np.searchsorted(queries, np.arange(len(self.bars) + 1))
+        full = np.flatnonzero(np.diff(starts) >= self.k)
+        self.bars[full] = np.maximum(self.bars[full], lows[starts[full] + self.k - 1])
+        kept = lows + np.float32(2 * self.slack) >= self.bars[queries]
+        self.queries, self.rows, self.lows = [queries[kept]], [rows[kept]], [lows[kept]]
+        self.n_waiting = 0
+        return self.queries[0], self.rows[0]
 
 
 def search_exact(
     queries: Descriptors,
-    shards: Iterable[Descriptors],
+    shards: Sequence[Descriptors],
     *,
     k: int,
     block: int = BLOCK,
@@ -62,7 +96,8 @@ def search_exact(
 ) -> Neighbours:
     """Find the k photos of highest inner product for every query.
 
-    Memory is bounded by the block: ``block`` rows in float32, and ``block`` similarities for 1024 queries.
+    The photos are read once from front to back, and those that can be among the best once more. Memory is bounded by
+    three blocks of ``block`` rows in float32, ``block`` similarities for 1024 queries, and some 4 k numbers a query.
 
     Args:
         queries: Q queries.
@@ -79,26 +114,31 @@ def search_exact(
         DataError: vectors differ in size, are not finite, or don't match their ids in number.
     """
     product = product or _multiply
-    probes = _as_float32(queries, size=None, name="the queries")
-    best = [_Best(k) for _ in queries.image_ids]
-    for photos in _cut(shards, block=block):
-        rows = _as_float32(photos, size=probes.shape[1] if len(probes) else None, name="a shard")
-        for start in range(0, len(probes), _QUERY_BLOCK):
-            stop = start + _QUERY_BLOCK
-            _search_block(probes[start:stop], rows, photos.image_ids, best[start:stop], product=product)
-    return as_neighbours([query.found for query in best])
+    probes = np.array(queries.vectors, dtype=np.float32)
+    if not len(probes):
+        return as_neighbours([])
+    parts = [probes[start : start + _QUERY_BLOCK] for start in range(0, len(probes), _QUERY_BLOCK)]
+    near = [_Near(k, np.full(len(part), -np.inf, np.float32)) for part in parts]
+    lengths = [_longest(part, "the queries", queries.image_ids) for part in parts]
+    for first, rows, ids in _read_ahead(_read_blocks(shards, block=block, size=probes.shape[1])):
+        longest = _longest(rows, "a shard", ids)
+        for part, found, length in zip(parts, near, lengths, strict=True):
+            found.offer(product(part, rows), first=first, slack=_bound_error(probes.shape[1], length * longest))
+    return as_neighbours([one for part, found in zip(parts, near, strict=True) for one in _rank(part, found, shards)])
 
 
 def score_rows(query: FloatArray, rows: NDArray[np.floating]) -> FloatArray:
-    """Return the inner products of one query (D,) with rows (M, D), each a function of its two vectors alone.
+    """Return the inner products of one query (D,), or of M queries (M, D), with rows (M, D), one by one.
 
-    A matrix product is not: its sums run in an order that changes with the matrices' shapes and the threads.
+    Each is a function of its two vectors alone. A matrix product is not: its sums run in an order that changes with the
+    matrices' shapes and the threads.
     """
     similarities = np.empty(len(rows), dtype=np.float32)
-    wide = query.astype(np.float64)
     for start in range(0, len(rows), _RESCORE_ROWS):
-        part = np.ascontiguousarray(rows[start : start + _RESCORE_ROWS], dtype=np.float64)
-        similarities[start : start + _RESCORE_ROWS] = (part * wide).sum(axis=1)
+        stop = start + _RESCORE_ROWS
+        wide = (query if query.ndim == 1 else query[start:stop]).astype(np.float64)
+        part = np.ascontiguousarray(rows[start:stop], dtype=np.float64)
+        similarities[start:stop] = (part * wide).sum(axis=1)
     return similarities
 
 
@@ -110,58 +150,147 @@ def as_neighbours(found: list[list[tuple[float, str]]]) -> Neighbours:
     return Neighbours([[image_id for _, image_id in pairs] for pairs in found], similarities)
 
 
-def _search_block(
-    probes: FloatArray, rows: FloatArray, image_ids: list[str], best: list[_Best], *, product: Product
-) -> None:
-    """Offer every photo of a block that can be among the best to the queries' collections."""
-    rough = product(probes, rows)
-    slack = _bound_error(probes, rows)
-    for number, query in enumerate(best):
-        bar = max(query.bar, _kth_best(rough[number], query.k) - slack)
-        near = np.flatnonzero(rough[number] >= bar - slack)
-        if len(near):
-            query.add(score_rows(probes[number], rows[near]), [image_ids[row] for row in near])
+def take_rows(shards: Sequence[Descriptors], rows: Rows) -> Iterator[tuple[slice, NDArray[np.floating], list[str]]]:
+    """Yield some of the rows at a time, with their vectors and ids.
+
+    Args:
+        rows: ascending row numbers over all shards; a row may stand more than once.
+
+    Yields:
+        Which of ``rows`` these are, (M, D) vectors, and M ids.
+    """
+    ends = list(itertools.accumulate(len(shard.image_ids) for shard in shards))
+    for shard, end in zip(shards, ends, strict=True):
+        start = end - len(shard.image_ids)
+        first, last = (int(place) for place in np.searchsorted(rows, (start, end)))
+        for at in range(first, last, _RESCORE_ROWS):
+            local = rows[at : min(at + _RESCORE_ROWS, last)] - start
+            yield slice(at, at + len(local)), shard.vectors[local], [shard.image_ids[row] for row in local]
+            _let_go(shard.vectors)
 
 
-def _kth_best(similarities: FloatArray, k: int) -> float:
-    if len(similarities) <= k:
-        return -np.inf
-    return float(np.partition(similarities, len(similarities) - k)[len(similarities) - k])
+def _rank(probes: FloatArray, near: _Near, shards: Sequence[Descriptors]) -> list[list[tuple[float, str]]]:
+    """Return for each query of a block the k best photos as (negative similarity, id), best first."""
+    if not near.rows:
+        return [[] for _ in probes]
+    queries, rows = near.settle()
+    order = np.argsort(rows, kind="stable")
+    queries, rows = queries[order], rows[order]
+    found: list[list[tuple[float, str]]] = [[] for _ in probes]
+    for part, vectors, image_ids in take_rows(shards, rows):
+        negatives = (-score_rows(probes[queries[part]], vectors)).tolist()
+        for query, negative, image_id in zip(queries[part].tolist(), negatives, image_ids, strict=True):
+            found[query].append((negative, image_id))
+    return [sorted(pairs)[: near.k] for pairs in found]
 
 
-def _bound_error(probes: FloatArray, rows: FloatArray) -> float:
+def _kth_best(similarities: FloatArray, k: int) -> FloatArray:
+    """Return the k-th best of each row, minus infinity where there are fewer."""
+    columns = similarities.shape[1]
+    if columns < k:
+        return np.full(len(similarities), -np.inf, np.float32)
+    return np.asarray(np.partition(similarities, columns - k, axis=1)[:, columns - k])
+
+
+def _bound_error(size: int, lengths: float) -> float:
     """Return how far a float32 inner product can be from the true one, in any order of its sums, with room.
+
+    Args:
+        size: D.
+        lengths: the product of both vectors' lengths.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: D u |x| |y|, u = 2^-24.
     """
-    longest = np.linalg.norm(probes, axis=1).max(initial=0) * np.linalg.norm(rows, axis=1).max(initial=0)
-    return float((probes.shape[1] + 4) * 2.0**-23 * longest)
+    return (size + 4) * 2.0**-23 * lengths
 
 
-def _cut(shards: Iterable[Descriptors], *, block: int) -> Iterator[Descriptors]:
+def _longest(rows: FloatArray, name: str, image_ids: Sequence[str]) -> float:
+    """Return the length of the longest row, which is finite only if every number is."""
+    squares = np.einsum("ij,ij->i", rows, rows)
+    if not np.isfinite(squares).all():
+        row = int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise DataError(f"{name}: the descriptor of {image_ids[row]} holds infinite, undefined or huge numbers")
+    return float(np.sqrt(squares.max(initial=0)))
+
+
+def _read_blocks(
+    shards: Sequence[Descriptors], *, block: int, size: int
+) -> Iterator[tuple[int, FloatArray, list[str]]]:
+    """Yield the first row, the vectors in float32 and the ids of blocks of at most ``block`` photos.
+
+    The memory of a block is used again for the next but one.
+    """
+    n_rows = min(block, sum(len(shard.image_ids) for shard in shards))
+    places = itertools.cycle([np.empty((n_rows, size), np.float32) for _ in range(2)])
+    parts: list[Descriptors] = []
+    first = n_waiting = 0
     for shard in shards:
-        if len(shard.image_ids) != len(shard.vectors):
-            raise DataError(
-                f"a shard has {len(shard.image_ids)} ids for {len(shard.vectors)} descriptors; delete it and run the "
-                "step descriptors again"
-            )
+        _check_shard(shard, size=size)
         for start in range(0, len(shard.image_ids), block):
-            stop = start + block
-            yield Descriptors(shard.image_ids[start:stop], shard.vectors[start:stop])
+            part = Descriptors(shard.image_ids[start : start + block], shard.vectors[start : start + block])
+            if n_waiting + len(part.image_ids) > block:
+                yield first, *_join(parts, next(places))
+                first, parts, n_waiting = first + n_waiting, [], 0
+            parts.append(part)
+            n_waiting += len(part.image_ids)
+    if parts:
+        yield first, *_join(parts, next(places))
 
 
-def _as_float32(descriptors: Descriptors, *, size: int | None, name: str) -> FloatArray:
-    vectors = np.array(descriptors.vectors, dtype=np.float32)
-    if size is not None and vectors.shape[1:] != (size,):
+def _join(parts: Sequence[Descriptors], place: FloatArray) -> tuple[FloatArray, list[str]]:
+    """Copy parts one below the other into a place."""
+    end = 0
+    for part in parts:
+        start, end = end, end + len(part.image_ids)
+        _widen(part.vectors, place[start:end])
+        _let_go(part.vectors)
+    return place[:end], [image_id for part in parts for image_id in part.image_ids]
+
+
+def _widen(vectors: NDArray[np.floating], out: FloatArray) -> None:
+    """Copy vectors into float32 ones; numpy itself takes three times as long for half precision."""
+    if vectors.dtype != np.float16 or not vectors.flags.c_contiguous:
+        out[:] = vectors
+        return
+    import faiss
+
+    codec = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    codec.sa_decode(np.asarray(vectors).view(np.uint8), out)
+
+
+def _read_ahead(
+    blocks: Iterator[tuple[int, FloatArray, list[str]]],
+) -> Iterator[tuple[int, FloatArray, list[str]]]:
+    """Read the next block in a thread while the present one is searched."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, blocks, None)
+        while (block := waiting.result()) is not None:
+            waiting = pool.submit(next, blocks, None)
+            yield block
+
+
+def _let_go(vectors: NDArray[np.floating]) -> None:
+    """Give mapped pages back: they stay in the system's cache, and no longer count as this process's memory."""
+    mapped = getattr(vectors, "_mmap", None)
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _check_shard(shard: Descriptors, *, size: int) -> None:
+    if len(shard.image_ids) != len(shard.vectors):
         raise DataError(
-            f"{name} has descriptors of shape {vectors.shape}, the queries of {size} numbers; describe both with the "
-            "same network and settings"
+            f"a shard has {len(shard.image_ids)} ids for {len(shard.vectors)} descriptors; delete it and run the "
+            "step descriptors again"
         )
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise DataError(f"{name}: the descriptor of {descriptors.image_ids[row]} holds infinite or undefined numbers")
-    return vectors
+    if len(shard.image_ids) and shard.vectors.shape[1:] != (size,):
+        raise DataError(
+            f"a shard has descriptors of shape {shard.vectors.shape}, the queries of {size} numbers; describe both "
+            "with the same network and settings"
+        )
 
 
 def _multiply(probes: FloatArray, rows: FloatArray) -> FloatArray:
+    """Multiply with the longer side first, which is up to twice as fast where there are few queries."""
+    if 2 * len(probes) < len(rows):
+        return np.ascontiguousarray((rows @ probes.T).T)
     return probes @ rows.T
