@@ -157,6 +157,61 @@ QUERY_SCORES = _schema(
     mp_at_10=(pa.float64(), True),
 )
 
+# What removing the overlap changes, one row a method, contrast (full - clean, full - placebo, effect) and kind of query
+# (overlapping, other, their difference); `low` and `high` end the 95 % interval. In average precision, 0 to 1.
+EFFECTS = _schema(
+    network=_text,
+    protocol=_text,
+    contrast=_text,
+    queries=_text,
+    n_queries=pa.int64(),
+    n_landmarks=pa.int64(),
+    n_seeds=pa.int64(),
+    n_placebos=pa.int64(),
+    value=pa.float64(),
+    low=pa.float64(),
+    high=pa.float64(),
+)
+
+# The same query on each version of the training set, averaged over seeds (and placebo draws); `landmark` numbers what
+# the queries show.
+CHANGES = _schema(
+    network=_text,
+    evaluation_set=_text,
+    protocol=_text,
+    query_id=_text,
+    landmark=pa.int64(),
+    overlapping=pa.bool_(),
+    full=pa.float64(),
+    clean=pa.float64(),
+    placebo=(pa.float64(), True),
+)
+
+# Mean average precision after `n_landmarks` of the removed ids were given back, by what became of the query's landmark.
+DOSES = _schema(
+    network=_text,
+    n_landmarks=pa.int64(),
+    queries=_text,
+    n_queries=pa.int64(),
+    value=pa.float64(),
+    low=pa.float64(),
+    high=pa.float64(),
+)
+
+# An order of the methods, best first, on a version of the training set: `share` of the resamples that give it,
+# `observed` for the one that the scores themselves give.
+ORDERS = _schema(training_set=_text, networks=pa.list_(_text), share=pa.float64(), observed=pa.bool_())
+
+# The versions of the training set that were trained on, and what was removed for each.
+VERSIONS = _schema(
+    training_set=_text,
+    n_landmarks=pa.int64(),
+    n_images=pa.int64(),
+    n_landmarks_removed=pa.int64(),
+    n_images_removed=pa.int64(),
+    landmark_ids=pa.list_(pa.int64()),
+)
+
 # A photo that could not be used, and why; shown in the report, never dropped silently.
 QUARANTINE = _schema(image_id=_text, source=_text, path=_text, reason=_text)
 
