@@ -151,6 +151,70 @@ class ReleaseConfig(Section):
     out: FilePath = Path("data_manifests")
 
 
+class NetworkConfig(Section):
+    """Which network is trained. A table named after its method holds that method's settings, as ``[network.cider]``.
+
+    ``weights`` is what training starts from: published weights of the backbone, or a checkpoint of 'overlap train' of
+    the same network; without it, random weights.
+    """
+
+    name: str = "cider_resnet101"
+    dimensions: Count | None = None
+    weights: FilePath | None = None
+    gem: dict[str, Any] = {}
+    cider: dict[str, Any] = {}
+    yokoo: dict[str, Any] = {}
+    solar: dict[str, Any] = {}
+    glam: dict[str, Any] = {}
+    dolg: dict[str, Any] = {}
+    token: dict[str, Any] = {}
+
+
+class TrainingConfig(Section):
+    """How a network is trained.
+
+    Steps are steps of the optimiser, each over ``accumulate`` batches, so that networks and versions of the training
+    set get equal work. ``size_px`` is the side of a square photo; ``groups = "aspect"`` gives photos of similar shape
+    batches of their own. ``trunk_rate`` multiplies the backbone's learning rate; ``norms = "freeze"`` keeps its batch
+    normalisation as it came. ``stages = "two"`` trains the backbone alone for the ``first_stage`` share of the steps,
+    then freezes it and trains the rest. ``crop``, ``brightness`` and ``contrast`` are the largest relative changes.
+    ``validation_landmarks`` of the training set hold out two photos each. Photos are kept decoded on disk where all of
+    them fit ``cache_gb``.
+    """
+
+    steps: Count = 5000
+    batch: Annotated[int, Field(ge=2)] = 32
+    accumulate: Count = 1
+    size_px: Annotated[int, Field(ge=64)] = 512
+    groups: Literal["aspect", "square"] = "aspect"
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    final_learning_rate: Annotated[float, Field(ge=0)] = 3e-6
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    trunk_rate: Annotated[float, Field(ge=0)] = 1.0
+    norms: Literal["train", "freeze"] = "train"
+    margin_rad: Annotated[float, Field(ge=0, lt=1.5)] = 0.3
+    scale: Annotated[float, Field(gt=0)] = 30.0
+    stages: Literal["one", "two"] = "one"
+    first_stage: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    crop: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    brightness: Fraction = 0.1
+    contrast: Fraction = 0.1
+    flip: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    validation_landmarks: Annotated[int, Field(ge=0)] = 50
+    validate_every: Count = 1000
+    log_every: Count = 50
+    checkpoint_every: Count = 500
+    cache_gb: Annotated[float, Field(ge=0)] = 8.0
+    seed: int = 0
+
+
 class RunConfig(Section):
     """How the work is cut and guarded; none of it changes a result."""
 
@@ -177,6 +241,8 @@ class Config(Section):
     review: ReviewConfig = ReviewConfig()
     policy: PolicyConfig = PolicyConfig()
     release: ReleaseConfig = Field(default_factory=cast(Any, dict))  # read as if given: its path is relative too
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
