@@ -37,6 +37,7 @@ class _GroundTruth:
     query_names: list[str]
     boxes: list[Box]
     truths: tuple[QueryTruth, ...]
+    classic: bool = False
 
 
 def read_revisited(root: Path, *, name: str, stamp: str = "mtime") -> EvaluationSet:
@@ -48,7 +49,7 @@ def read_revisited(root: Path, *, name: str, stamp: str = "mtime") -> Evaluation
 
     Returns:
         The set. The pickles of the classic sets, with ``ok`` for ``easy`` and ``hard``, are read with all of ``ok`` as
-        easy: Medium is then the classic protocol.
+        easy, and called classic.
 
     Raises:
         DataError: the pickle is missing, holds code, or is not of that structure.
@@ -84,7 +85,7 @@ def read_classic(root: Path, *, name: str, stamp: str = "mtime") -> EvaluationSe
         name: the set's id.
 
     Returns:
-        The set: ``good`` is easy, ``ok`` is hard, so Medium is the classic protocol. Queries by landmark and number;
+        The set: ``good`` is easy, ``ok`` is hard, and it is called classic. Queries by landmark and number;
         photos by name, without the 20 corrupt ones of Paris. A query stays in the database, as upstream has it.
 
     Raises:
@@ -97,13 +98,15 @@ def read_classic(root: Path, *, name: str, stamp: str = "mtime") -> EvaluationSe
     rows = {photo: row for row, photo in enumerate(photo_names)}
     queries = [_read_query(path) for path in paths]
     truths = tuple(_read_labels(path, rows) for path in paths)
-    truth = _GroundTruth(photo_names, [query for query, _ in queries], [box for _, box in queries], truths)
+    boxes = [box for _, box in queries]
+    truth = _GroundTruth(photo_names, [query for query, _ in queries], boxes, truths, classic=True)
     return _build_set(root, name, truth, stamp)
 
 
 def _build_set(root: Path, name: str, truth: _GroundTruth, stamp: str) -> EvaluationSet:
     queries = _build_rows(root, name, truth.query_names, stamp, boxes=truth.boxes)
-    return EvaluationSet(name, queries, _build_rows(root, name, truth.photo_names, stamp), truth.truths)
+    photos = _build_rows(root, name, truth.photo_names, stamp)
+    return EvaluationSet(name, queries, photos, truth.truths, truth.classic)
 
 
 def _build_rows(
@@ -134,7 +137,7 @@ def _read_ground_truth(root: Path, name: str) -> _GroundTruth:
     where = [f"{path} gnd[{row}] ({query})" for row, query in enumerate(query_names)]
     boxes = [_check_box(entry, place) for entry, place in zip(entries, where, strict=True)]
     truths = tuple(_check_truth(entry, len(photo_names), place) for entry, place in zip(entries, where, strict=True))
-    return _GroundTruth(photo_names, query_names, boxes, truths)
+    return _GroundTruth(photo_names, query_names, boxes, truths, classic=all(map(_is_classic, entries)))
 
 
 def _check_names(names: Any, where: str) -> list[str]:
@@ -159,12 +162,16 @@ def _require_box(x0: float, y0: float, x1: float, y1: float, *, where: str) -> B
 
 
 def _check_truth(entry: dict[str, Any], n_photos: int, where: str) -> QueryTruth:
-    if "ok" in entry and "easy" not in entry:
+    if _is_classic(entry):
         entry = {"easy": entry["ok"], "hard": [], "junk": entry.get("junk", [])}
     labels = [_check_indices(entry.get(label), n_photos, f"{where}: {label!r}") for label in _LABELS]
     if len(np.unique(np.concatenate(labels))) < sum(map(len, labels)):
         raise DataError(f"{where}: a photo stands twice in easy, hard and junk; each photo has one label")
     return QueryTruth(*labels)
+
+
+def _is_classic(entry: dict[str, Any]) -> bool:
+    return "ok" in entry and "easy" not in entry
 
 
 def _check_indices(indices: Any, n_photos: int, where: str) -> IndexArray:

@@ -57,9 +57,11 @@ class EvaluationSet:
         queries: IMAGES with ``crop_px``.
         photos: IMAGES of the database, in ground-truth order: the row number is the ground-truth index.
         ground_truth: one value a query in the order of ``queries``; None for a set given as a table.
+        classic: whether it has the one protocol of Oxford5k and Paris6k, instead of easy, medium and hard.
     """
 
     name: str
     queries: pa.Table
     photos: pa.Table
     ground_truth: tuple[QueryTruth, ...] | None
+    classic: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overlap.errors import ConfigError
 
@@ -28,8 +28,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
+    content = read_checkpoint(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ConfigError(f"{path} holds a {type(content).__name__}, not a state_dict of names and tensors")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read what torch.save wrote, plain values and tensors only: no code in it is run.
+
+    Raises:
+        ConfigError: the file is missing, or holds anything else.
+    """
+    import torch
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such checkpoint; descriptors.path names the file with the weights") from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -37,12 +54,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} is not a checkpoint of plain tensors ({type(error).__name__}); save the network's state_dict with "
             "torch.save"
         ) from None
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ConfigError(f"{path} holds a {type(content).__name__}, not a state_dict of names and tensors")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
 def check_weights(

@@ -20,6 +20,7 @@ from overlap.features.catalogue import extract_root_sift
 from overlap.images import PhotoLimits, Pixels
 from overlap.names import find_text_candidates
 from overlap.networks.catalogue import load_network
+from overlap.networks.checkpoint import open_saved, read_saved
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.photos import Sets, check_quarantine, find_probes, join_quarantine, quarantine_row
@@ -81,6 +82,29 @@ def describe_sets(run: Run, sets: Sets) -> Described:
         check_quarantine(run, quarantine, n_photos)
         finish(whole, photos=n_photos, unreadable=quarantine.num_rows)
     return described
+
+
+def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descriptors]:
+    """Compute the descriptor of every photo of a table by the config's network, and keep what is stored.
+
+    Args:
+        images: IMAGES.
+
+    Returns:
+        Parts whose rows, joined, are the photos in their order.
+
+    Raises:
+        ConfigError: the config's descriptors need a vocabulary, which only 'overlap curate' trains.
+        DataError: a photo can't be read.
+    """
+    settings = run.config.descriptors
+    if settings.kind == "vlad":
+        raise ConfigError('descriptors.kind = "vlad" is no network; set descriptors.kind and descriptors.path')
+    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label)
+    bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
+    if bad:
+        raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
+    return _read_descriptors(shards)
 
 
 def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
@@ -215,7 +239,15 @@ def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]
         raise ConfigError(f'descriptors.kind = "{settings.kind}" needs descriptors.path')
     if settings.kind == "exported":
         return load_exported(settings.path, device=device)
-    return load_network(settings.network, settings.path, device=device)
+    saved = read_saved(settings.path)
+    if saved is None:
+        return load_network(settings.network, settings.path, device=device)
+    if "network" in settings.model_fields_set and settings.network != saved.spec.name:
+        raise ConfigError(
+            f"{settings.path} holds {saved.spec.name}, but descriptors.network = {settings.network!r}; leave "
+            "descriptors.network out: the checkpoint knows"
+        )
+    return open_saved(settings.path, saved, device=device)
 
 
 def _search(run: Run, sets: Sets, described: Described) -> pa.Table:
