@@ -58,12 +58,16 @@ class EvaluationConfig(Section):
 
 
 class SyntheticConfig(Section):
-    """The synthetic world that ``format = "synthetic"`` renders when it is not there yet."""
+    """The synthetic world that ``format = "synthetic"`` renders when it is not there yet.
+
+    ``far_ids`` landmarks are further ids of buildings that are asked for, whose photos show sides and backs only.
+    """
 
     seed: int = 7
     landmarks: Annotated[int, Field(ge=10)] = 40
     photos_per_landmark: Annotated[int, Field(ge=2)] = 8
     size_px: Annotated[int, Field(ge=96)] = 480
+    far_ids: Annotated[int, Field(ge=0)] = 0
 
 
 class DescriptorsConfig(Section):
@@ -137,6 +141,35 @@ class ReviewConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
 
 
+class ClosureConfig(Section):
+    """How photos of confirmed landmarks bring up further landmark ids.
+
+    Each such photo gets the ``k`` most similar photos of other landmarks. A link between two landmarks needs verified
+    pairs of ``links`` different photos on each side, or of all photos of a side that has fewer. A name may stand inside
+    another when it has at least ``words`` words.
+    """
+
+    k: Count = 50
+    links: Count = 2
+    words: Count = 2
+
+
+class AuditConfig(Section):
+    """How many kept landmarks the audit puts beside the evaluation sets.
+
+    The ``whole`` landmarks with the best scores are all judged; of the other ones that search brought up ``below`` are
+    drawn, of those that it never did ``random``. ``checks`` known overlapping landmarks are shown among them.
+    ``elsewhere`` is a CSV with a column landmark_id: landmarks known to be in no evaluation set.
+    """
+
+    whole: Annotated[int, Field(ge=0)] = 300
+    below: Annotated[int, Field(ge=0)] = 500
+    random: Annotated[int, Field(ge=0)] = 1000
+    checks: Annotated[int, Field(ge=0)] = 100
+    elsewhere: FilePath | None = None
+    seed: int = 0
+
+
 class PolicyConfig(Section):
     """The removal policy: a shipped name, or the path of a TOML file."""
 
@@ -144,11 +177,20 @@ class PolicyConfig(Section):
 
 
 class ReleaseConfig(Section):
-    """What ``overlap publish`` writes: folder ``out/name-version``."""
+    """What ``overlap publish`` writes: folder ``out/name-version``.
+
+    ``licence`` (an SPDX id), ``authors``, ``url`` and ``date`` go into the metadata as they are; without ``licence`` that
+    of the training set's lists is named where it is known. ``pairs_per_landmark`` bounds the pictures of the evidence.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
     out: FilePath = Path("data_manifests")
+    licence: str | None = None
+    authors: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    url: str | None = None
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    pairs_per_landmark: Count = 4
 
 
 class NetworkConfig(Section):
@@ -239,6 +281,8 @@ class Config(Section):
     verify: VerifyConfig = VerifyConfig()
     names: NamesConfig = NamesConfig()
     review: ReviewConfig = ReviewConfig()
+    closure: ClosureConfig = ClosureConfig()
+    audit: AuditConfig = AuditConfig()
     policy: PolicyConfig = PolicyConfig()
     release: ReleaseConfig = Field(default_factory=cast(Any, dict))  # read as if given: its path is relative too
     network: NetworkConfig = NetworkConfig()

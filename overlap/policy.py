@@ -1,6 +1,6 @@
 """Votes, or scores, to the landmarks that are removed, by a policy that is a TOML file.
 
-The shipped policies lie in ``overlap/policies/``: ``paper``, ``all-confirmed``, ``automatic``.
+The shipped policies lie in ``overlap/policies/``: ``paper``, ``all-confirmed``, ``strict``, ``automatic``.
 """
 
 import tomllib
@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from overlap.errors import ConfigError, DataError
 from overlap.tables import CONFIRMING, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table, checked
 
-SHIPPED = ("paper", "all-confirmed", "automatic")
+SHIPPED = ("paper", "all-confirmed", "strict", "automatic")
+_BY_LANDMARK = ("text", "closure", "audit")
 
 
 class Policy(BaseModel):
@@ -27,7 +28,8 @@ class Policy(BaseModel):
 
     ``evidence`` is what confirms a pair: people's votes, or a score that reaches the threshold. ``per_query``: of the
     landmarks that a query has confirmed photos of, the one with ``most``, or ``all``. ``ties`` in that count remove
-    ``all`` of the tied landmarks or ``none``. ``text``: whether a confirmed name candidate is removed.
+    ``all`` of the tied landmarks or ``none``. ``text``, ``closure``, ``audit``: whether a landmark goes that was
+    confirmed as a whole, and came before people by its name, by its links to a confirmed one, by the audit's draw.
     ``confirmations`` is the number of reviewers it takes; ``unsure_confirms`` counts "unsure" as a yes.
     """
 
@@ -39,14 +41,17 @@ class Policy(BaseModel):
     evidence: Literal["votes", "scores"]
     per_query: Literal["most", "all"]
     text: bool
+    closure: bool = False
+    audit: bool = False
     confirmations: Annotated[int, Field(ge=1)] = 1
     ties: Literal["all", "none"] = "all"
     unsure_confirms: bool = False
 
     @model_validator(mode="after")
     def _names_need_people(self) -> "Policy":
-        if self.evidence == "scores" and self.text:
-            raise ValueError('text = true needs evidence = "votes": a name alone has no score')
+        asked = [name for name in _BY_LANDMARK if getattr(self, name)]
+        if self.evidence == "scores" and asked:
+            raise ValueError(f'{asked[0]} = true needs evidence = "votes": a landmark as a whole has no score')
         return self
 
 
@@ -70,9 +75,9 @@ class _Pair(NamedTuple):
     landmark_id: int
 
 
-_Question: TypeAlias = tuple[Any, ...]  # a pair's four ids, or the landmark_id alone of a text candidate
+_Question: TypeAlias = tuple[Any, ...]  # a pair's four ids, or the landmark_id alone of a whole landmark
 _Items: TypeAlias = Mapping[_Question, tuple[str, str]]  # item_id and origin
-_Evidence: TypeAlias = Mapping[int, str]  # of confirmed text candidates: landmark_id to item_id
+_Evidence: TypeAlias = Mapping[int, str]  # of landmarks confirmed as a whole: landmark_id to item_id
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
@@ -126,11 +131,12 @@ def decide(
             lacks, or an item is missing.
     """
     known = _items_by_question(checked(items, REVIEW_ITEMS))
-    pairs, text = _confirmed(policy, known, checked(votes, VOTES), verified, threshold=threshold)
+    pairs, whole = _confirmed(policy, known, checked(votes, VOTES), verified, threshold=threshold)
     if queries is not None:
         _check_queries(pairs, queries)
     removed = _removed_landmarks(policy, pairs)
-    rows = _removal_rows(removed, pairs, text if policy.text else {}, known, list(queries or ()))
+    whole = {landmark: item for landmark, item in whole.items() if _counts_whole(policy, known[landmark,][1])}
+    rows = _removal_rows(removed, pairs, whole, known, list(queries or ()))
     removals = _with_landmarks(rows, checked(landmarks, LANDMARKS))
     duplicated = Counter(name for name, _ in {pair[:2] for pair in pairs if pair.landmark_id in removed})
     counts = {name: duplicated[name] for name in (queries or sorted(duplicated))}
@@ -143,12 +149,21 @@ def explain(policy: Policy, removals: pa.Table) -> dict[int, str]:
 
 
 def _reason(policy: Policy, row: Mapping[str, Any]) -> str:
-    if row["origin"] == "text":
-        return f"its name suggests an evaluation set, and {_people(policy)} confirmed that it is in one"
+    if row["origin"] in _WHY_ASKED:
+        return f"{_WHY_ASKED[row['origin']]}, and {_people(policy)} confirmed that it is in one"
     photos, queries = _counted(row["n_confirmed"], "photo", "photos"), _counted(row["n_queries"], "query", "queries")
     who = _people(policy) if policy.evidence == "votes" else "the verification score"
     most = ", and at least one query has none more often" if policy.per_query == "most" else ""
     return f"{who} confirmed {photos} of it for {queries} of {row['evaluation_set']}{most}"
+
+
+_WHY_ASKED: Mapping[str, str] = MappingProxyType(
+    {
+        "text": "its name suggests an evaluation set",
+        "closure": "its photos or name link it to a landmark that is in an evaluation set",
+        "audit": "the audit of kept landmarks put it beside the evaluation sets",
+    }
+)
 
 
 def _people(policy: Policy) -> str:
@@ -180,15 +195,20 @@ def _confirmed(
 ) -> tuple[set[_Pair], _Evidence]:
     asked = _believed(verified, threshold) if policy.evidence == "scores" else _voted(policy, votes)
     pairs: set[_Pair] = set()
-    text: dict[int, str] = {}
+    whole: dict[int, str] = {}
     for question in (_question(*row) for row in asked):
         if question not in known:
             raise DataError(f"{question} counts but is not among the review items; build the review queue again")
         if len(question) == 1:
-            text[question[0]] = known[question][0]
+            whole[question[0]] = known[question][0]
         else:
             pairs.add(_Pair(*question))
-    return pairs, text
+    return pairs, whole
+
+
+def _counts_whole(policy: Policy, origin: str) -> bool:
+    """Tell whether the policy removes a landmark that was confirmed as a whole, whatever brought it up."""
+    return {"closure": policy.closure, "audit": policy.audit}.get(origin, policy.text)
 
 
 def _check_queries(pairs: Iterable[_Pair], queries: Mapping[str, Collection[str]]) -> None:
@@ -237,22 +257,22 @@ def _chosen(policy: Policy, counts: Counter[int]) -> Iterable[int]:
 def _removal_rows(
     removed: set[int],
     pairs: Iterable[_Pair],
-    text: _Evidence,
+    whole: _Evidence,
     known: _Items,
     evaluation_sets: list[str],
 ) -> list[dict[str, Any]]:
-    by_landmark: dict[int, list[_Pair]] = {landmark: [] for landmark in sorted(removed | text.keys())}
+    by_landmark: dict[int, list[_Pair]] = {landmark: [] for landmark in sorted(removed | whole.keys())}
     for pair in pairs:
         if pair.landmark_id in removed:
             by_landmark[pair.landmark_id].append(pair)
     rows = []
     for landmark, its_pairs in by_landmark.items():
         items = [known[pair] for pair in its_pairs]
-        names = {text[landmark]} if landmark in text else set()
+        alone = {whole[landmark]} if landmark in whole else set()
         row = _counts(its_pairs, evaluation_sets) | {
             "landmark_id": landmark,
-            "origin": min((origin for _, origin in items), key=_origin_order, default="text"),
-            "evidence": sorted({item for item, _ in items} | names),
+            "origin": min({o for _, o in items}, key=_origin_order) if items else _origin_of(known, landmark),
+            "evidence": sorted({item for item, _ in items} | alone),
         }
         rows.append(row)
     return rows
@@ -269,6 +289,12 @@ def _counts(pairs: Sequence[_Pair], evaluation_sets: list[str]) -> dict[str, Any
         "n_queries": len({pair.query_id for pair in pairs if pair.evaluation_set == chosen}),
         "n_confirmed": len(photos[chosen]),
     }
+
+
+def _origin_of(known: _Items, landmark_id: int) -> str:
+    """Return how a landmark confirmed as a whole came before people; by its name if the votes are all that is there."""
+    origin = known[landmark_id,][1]
+    return origin if origin in _BY_LANDMARK else "text"
 
 
 def _origin_order(origin: str) -> tuple[int, str]:

@@ -52,6 +52,7 @@ IMAGES = _schema(
 LANDMARKS = _schema(landmark_id=pa.int64(), landmark_name=_text, n_images=pa.int64())
 
 # `rank` 0 is the best; `origin` is global, text or closure. A text candidate is about a landmark: no query, no photo.
+# A closure candidate is a pair of training photos: `evaluation_set` is the training set's name.
 CANDIDATES = _schema(
     evaluation_set=_text,
     query_id=(_text, True),
@@ -79,7 +80,7 @@ VERIFIED = _schema(
     matrix=(pa.list_(pa.float64(), 9), True),
 )
 
-# An item is one pair, or one text candidate; a group is a query with the photos of one landmark: what a person sees.
+# An item is one pair, or a landmark as a whole (origin text, closure, audit); a group is a query with the photos of one landmark: what a person sees.
 REVIEW_ITEMS = _schema(
     item_id=_text,
     group_id=_text,
@@ -113,6 +114,23 @@ VOTES = _schema(
     note=(_text, True),
     guideline_version=(_text, True),
     supersedes=(_text, True),
+)
+
+# A verified pair of a confirmed landmark's photo (the kin) with a photo of another landmark.
+LINKS = _schema(landmark_id=pa.int64(), image_id=_text, kin_id=pa.int64(), kin_image_id=_text, score=pa.float32())
+
+# One row a landmark that closure proposes, by landmark_id. `component` is the least id of those it hangs together with;
+# `kin` lists the confirmed landmarks it is linked with, `reasons` one of KINSHIP for each; `n_images` and
+# `n_kin_images` count photos with verified pairs, `score` is the best of these.
+KINSHIP = ("photos", "same name", "nested name")
+PROPOSALS = _schema(
+    landmark_id=pa.int64(),
+    component=pa.int64(),
+    kin=pa.list_(pa.int64()),
+    reasons=pa.list_(_text),
+    n_images=pa.int64(),
+    n_kin_images=pa.int64(),
+    score=(pa.float32(), True),
 )
 
 # One row a removed landmark, by landmark_id. `n_queries` and `n_confirmed` count queries and photos with confirmed

@@ -130,6 +130,36 @@ def test_all_confirmed_removes_whatever_one_yes_confirms(said):
 Q = ("s", "q")
 
 
+WHOLE = ("", None, None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("paper", [1, 4]), ("all-confirmed", [1, 4]), ("strict", [1, 2, 3, 4])]
+)
+def test_a_landmark_confirmed_as_a_whole_goes_if_the_policy_counts_what_brought_it_up(policy, expected):
+    said = [(("s", "p", "a", 1), "ann", "same"), *(((*WHOLE, n), "ann", "same") for n in (1, 2, 3, 4))]
+    origins = {2: "closure", 3: "audit"}
+    items = [item_row(*question, origins.get(question[3])) for question, *_ in said]
+    decision = run(
+        policy,
+        [*said, ((*WHOLE, 5), "ann", "different")],
+        items=as_table([*items, item_row(*WHOLE, 5, "closure")], REVIEW_ITEMS),
+    )
+    assert removed(decision) == expected
+    by_landmark = {row["landmark_id"]: row for row in decision.removals.to_pylist()}
+    assert by_landmark[1]["origin"] == "global"
+    assert len(by_landmark[1]["evidence"]) == 2
+    assert by_landmark[4]["origin"] == "text"
+    if policy == "strict":
+        assert [by_landmark[n]["origin"] for n in (2, 3)] == ["closure", "audit"]
+        words = explain(load_policy(policy), decision.removals)
+        assert words[2] == (
+            "its photos or name link it to a landmark that is in an evaluation set, and at least 1 reviewer confirmed "
+            "that it is in one"
+        )
+        assert words[3].startswith("the audit of kept landmarks put it beside the evaluation sets, and at least")
+
+
 def test_automatic_needs_score_and_status_and_no_people():
     scores = [
         ((*Q, "a", 1), 0.5, "ok"),
@@ -260,7 +290,7 @@ def test_a_policy_of_one_s_own(tmp_path):
         (GOOD + "confirmations = 0\n", r"confirmations: .*greater than or equal to 1 \(found 0\)"),
         (
             GOOD.replace('"votes"', '"scores"'),
-            'policy: text = true needs evidence = "votes": a name alone has no score',
+            'policy: text = true needs evidence = "votes": a landmark as a whole has no score',
         ),
         ("name =", "is not a readable TOML file"),
     ],
@@ -274,7 +304,7 @@ def test_a_wrong_policy_says_what(tmp_path, content, message):
 
 def test_an_unknown_policy_names_the_shipped_ones(tmp_path):
     with pytest.raises(
-        ConfigError, match="policy 'peper' is not there; use paper, all-confirmed, automatic, or the path"
+        ConfigError, match="policy 'peper' is not there; use paper, all-confirmed, strict, automatic, or the path"
     ):
         load_policy("peper")
     with pytest.raises(ConfigError, match=r"no\.toml' is not there"):

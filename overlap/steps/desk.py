@@ -74,7 +74,7 @@ def rule_of(config: Config) -> Rule:
         confirmations=policy.confirmations,
         per_query=policy.per_query,
         ties=policy.ties,
-        text=policy.text,
+        text=policy.text or policy.closure or policy.audit,
         unsure_confirms=policy.unsure_confirms,
         reviewers=config.review.reviewers,
     )

@@ -5,6 +5,7 @@ Roles of landmarks:
 =============  =====================================================================================================
 overlap        the main id of a building that an evaluation set asks for
 split          a second, smaller id of such a building
+far            a further id of such a building, with photos of its side and back only: no query sees them
 text_true      photos of such a building's hall only: the eye of no query finds it, its name does
 mislabelled    another building, with one photo of such a building among its own
 lookalike      another building by the architect of one that an evaluation set asks for
@@ -37,6 +38,7 @@ LOOKS: MappingProxyType[str, tuple[Look, ...]] = MappingProxyType(
     {
         "overlap": (_E, _F, _E, _DUSK, _F, _C, _E, _NIGHT, _E, _S, _DETAIL, _BACK),
         "split": (_E, _F, _E, _F),
+        "far": (_S, _BACK),
         "text_true": (("inside", "day"),),
         "other": (_E, _F, _C, _DUSK, _E, _S, _NIGHT, _DETAIL, _BACK),
         "query": (_E, _F, ("easy", "dusk")),
@@ -112,7 +114,7 @@ def draw_cast(settings: SyntheticConfig, evaluation_names: Sequence[str]) -> Cas
         ConfigError: there are too few landmarks for the roles.
     """
     rng = np.random.default_rng(seed_of(settings, 0))
-    counts = _count_roles(settings.landmarks, len(evaluation_names))
+    counts = _count_roles(settings.landmarks, len(evaluation_names), far=settings.far_ids)
     asked = _draw_buildings(settings, 0, counts["overlap"])
     absent = _draw_buildings(settings, len(asked), max(len(evaluation_names), settings.landmarks // 25))
     others = _other_buildings(settings, rng, counts, [*asked, *absent])
@@ -122,10 +124,11 @@ def draw_cast(settings: SyntheticConfig, evaluation_names: Sequence[str]) -> Cas
     return Cast((*asked, *absent, *others), landmarks, photos, evaluation)
 
 
-def _count_roles(landmarks: int, sets: int) -> dict[str, int]:
-    if landmarks < sets + 8:
+def _count_roles(landmarks: int, sets: int, *, far: int) -> dict[str, int]:
+    if landmarks < sets + 8 + far:
         raise ConfigError(
-            f"synthetic.landmarks = {landmarks} is too few for {sets} evaluation sets; {sets + 8} or more are needed"
+            f"synthetic.landmarks = {landmarks} is too few for {sets} evaluation sets; "
+            f"{sets + 8 + far} or more are needed"
         )
 
     def share(part: float) -> int:
@@ -134,6 +137,7 @@ def _count_roles(landmarks: int, sets: int) -> dict[str, int]:
     counts = {
         "overlap": max(sets, min(share(0.15), landmarks - 8)),
         "split": share(0.06),
+        "far": far,
         "text_true": 1 if landmarks < 20 else 2,
         "lookalike": share(0.09),
         "site": share(0.05),
@@ -187,7 +191,7 @@ def _twin(fresh: Building, original: Building) -> Building:
     return replace(fresh, name=f"{original.name.split()[0]} {NOUNS[design.kind]} (outbuilding)", design=design)
 
 
-_SHARED = ("overlap", "split", "text_true")
+_SHARED = ("overlap", "split", "far", "text_true")
 
 
 def _draw_landmarks(
@@ -224,6 +228,8 @@ def _landmark_name(role: str, index: int, building: Building) -> str:
         return f"Intérieur : {building.name} ({word})" if word == "Paris" else f"Great hall of {building.name}, {word}"
     if role == "split":
         return f"Views of {building.name}, old series" + (f" {index}" if index else "")
+    if role == "far":
+        return f"Postcards, box {index + 1}"
     if role == "overlap" and index % 3 == 1:
         return f"{building.name}, {WORDS[index % 2]}"
     return f"{building.name} ({TOWNS[index % len(TOWNS)]})" if role in ("plain", "lookalike") else building.name
@@ -238,6 +244,7 @@ def _draw_photos(
 ) -> tuple[Photo, ...]:
     ids = _image_ids(settings)
     wrong = forever(building.key for building in asked)
+    far = {landmark.building for landmark in landmarks if landmark.role == "far"}
     photos: list[Photo] = []
     for landmark in landmarks:
         number = _count_photos(rng, settings.photos_per_landmark, landmark.role)
@@ -247,6 +254,8 @@ def _draw_photos(
             shown[-1] = (next(wrong), _E)
         if landmark.role == "overlap" and landmark.building == asked[0].key:
             shown.append((others[0].key, _E))
+        if landmark.role == "overlap" and landmark.building in far:
+            shown += [(landmark.building, look) for look in (_S, _BACK, _S)]
         photos += [_photo(ids, landmark, building, look, clean=landmark.clean) for building, look in shown]
     for landmark in landmarks[:: max(1, len(landmarks) // (2 + len(landmarks) // 10))]:
         photos.append(_photo(ids, landmark, landmark.building, LOOKS.get(landmark.role, (_F,))[0], clean=False))
@@ -262,8 +271,8 @@ def _count_photos(rng: Rng, average: int, role: str) -> int:
     if role in ("overlap", "split"):
         main = max(4, round(1.5 * average))
         return main if role == "overlap" else main // 4
-    if role == "text_true":
-        return max(2, average // 2)
+    if role in ("text_true", "far"):
+        return max(4 if role == "far" else 2, average // 2)
     return int(rng.integers(max(2, round(0.6 * average)), max(3, round(1.15 * average) + 1)))
 
 

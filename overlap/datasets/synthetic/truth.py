@@ -12,7 +12,7 @@ def write_truth(folder: Path, cast: Cast) -> None:
     """Write the truth tables and the expected removal lists.
 
     ``true_pairs.csv`` holds every query with every photo of train_clean.csv that shows the same building, and a row
-    without query and photo for each landmark that its name brings up and that truly is in an evaluation set.
+    without query and photo for each landmark that truly is in an evaluation set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     asked = _asked(cast)
@@ -42,16 +42,16 @@ def write_truth(folder: Path, cast: Cast) -> None:
 
 
 def expected_removals(cast: Cast) -> dict[str, list[int]]:
-    """Return, by policy, the landmark ids that faultless reviewers remove, sorted; ``strict`` is the full truth."""
+    """Return, by policy, the landmark ids that faultless reviewers remove, sorted."""
     by_name = _text_overlaps(cast)
-    confirmed = {p.landmark_id for p in cast.photos if p.clean and p.building in _asked(cast)}
-    seen = {p.landmark_id for p in cast.photos if p.clean and p.building in _asked(cast) and p.view != "inside"}
-    strict = {m.landmark_id for m in _clean(cast) if m.building in _asked(cast)}
+    far = {m.landmark_id for m in cast.landmarks if m.role == "far"}
+    confirmed = {p.landmark_id for p in cast.photos if p.clean and p.building in _asked(cast)} - far
+    seen = {p.landmark_id for p in cast.photos if p.clean and p.building in _asked(cast) and p.view != "inside"} - far
     lists = {
         "paper": _majorities(cast) | by_name,
         "all-confirmed": confirmed | by_name,
         "automatic": seen,
-        "strict": strict,
+        "strict": confirmed | _overlapping(cast),
     }
     return {name: sorted(ids) for name, ids in lists.items()}
 
@@ -73,13 +73,17 @@ def _true_pairs(cast: Cast) -> Iterable[tuple[str, str, str, int]]:
     for query in (photo for photo in cast.evaluation if photo.query):
         for image_id, landmark_id in shown.get(query.building, ()):
             yield query.evaluation_set, query.name, image_id, landmark_id
-    for landmark_id in sorted(_text_overlaps(cast)):
+    for landmark_id in sorted(_overlapping(cast)):
         yield "", "", "", landmark_id
 
 
 def _text_overlaps(cast: Cast) -> set[int]:
+    return {m.landmark_id for m in _clean(cast) if _names_a_place(m.name)} & _overlapping(cast)
+
+
+def _overlapping(cast: Cast) -> set[int]:
     asked = _asked(cast)
-    return {m.landmark_id for m in _clean(cast) if m.building in asked and _names_a_place(m.name)}
+    return {m.landmark_id for m in _clean(cast) if m.building in asked}
 
 
 def _names_a_place(name: str) -> bool:

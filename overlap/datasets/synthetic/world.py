@@ -24,7 +24,7 @@ from overlap.datasets.synthetic.truth import write_rows, write_truth
 from overlap.errors import ArtifactError, DataError
 from overlap.images import encode_jpeg
 
-VERSION = 1
+VERSION = 2
 EVALUATION_NAMES = ("roxford5k", "rparis6k")
 
 

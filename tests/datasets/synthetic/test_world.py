@@ -146,7 +146,7 @@ def expected_by_the_letter(root: Path) -> dict[str, list[int]]:
         "paper": sorted(paper | by_text),
         "all-confirmed": sorted(confirmed | by_text),
         "automatic": sorted(automatic),
-        "strict": sorted(int(row["landmark_id"]) for row in landmarks if row["building"] in asked),
+        "strict": sorted(confirmed | {int(row["landmark_id"]) for row in landmarks if row["building"] in asked}),
     }
 
 
@@ -169,6 +169,27 @@ def test_true_pairs_are_all_pairs_that_show_the_same_building(root: Path) -> Non
     assert {row for row in found if row[1]} == expected
     assert len(set(found)) == len(found)
     assert all(row[:3] == ("", "", "") for row in found if not row[1])
+
+
+def test_the_true_landmarks_stand_in_the_truth_as_a_whole(root: Path) -> None:
+    whole = [int(row["landmark_id"]) for row in rows(root / "truth/true_pairs.csv") if not row["query_id"]]
+    assert whole == [int(row["landmark_id"]) for row in rows(root / "truth/landmarks.csv") if row["overlaps"] == "1"]
+
+
+def test_far_ids_show_sides_and_backs_only_and_only_strict_removes_them() -> None:
+    settings = SyntheticConfig(seed=3, landmarks=24, photos_per_landmark=7, far_ids=2)
+    cast = draw_cast(settings, SETS)
+    far = {landmark.landmark_id: landmark.building for landmark in cast.landmarks if landmark.role == "far"}
+    assert len(far) == 2
+    assert {photo.view for photo in cast.photos if photo.landmark_id in far} == {"side", "back"}
+    for building in far.values():
+        main = [m.landmark_id for m in cast.landmarks if m.role == "overlap" and m.building == building]
+        views = [photo.view for photo in cast.photos if photo.landmark_id in main]
+        assert views.count("side") >= 2
+    expected = expected_removals(cast)
+    assert set(far) <= set(expected["strict"])
+    for policy in ("paper", "all-confirmed", "automatic"):
+        assert not set(far) & set(expected[policy])
 
 
 def test_truth_agrees_with_the_lists_and_the_ground_truth(root: Path) -> None:
