@@ -179,8 +179,8 @@ class PolicyConfig(Section):
 class ReleaseConfig(Section):
     """What ``overlap publish`` writes: folder ``out/name-version``.
 
-    ``licence`` (an SPDX id), ``authors``, ``url`` and ``date`` go into the metadata as they are; without ``licence`` that
-    of the training set's lists is named where it is known. ``pairs_per_landmark`` bounds the pictures of the evidence.
+    ``licence`` (an SPDX id), ``authors``, ``url`` and ``date`` go into the metadata as they are; without ``licence``
+    that of the training set's lists is named where it is known. ``pairs_per_landmark`` bounds the evidence's pictures.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None

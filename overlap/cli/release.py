@@ -1,4 +1,7 @@
-"""The commands of who downloads a release: verify-release, apply. They need the base install only."""
+"""The commands of who downloads a release: verify-release, apply, compare-paper; the base install is enough for them.
+
+verify-evidence repeats the verification from the photos and needs what curating needs.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,21 +13,29 @@ from overlap.errors import CheckError
 
 app = typer.Typer()
 
+ReleaseArgument = Annotated[Path, typer.Argument(help="The folder of the release.")]
+
 
 @app.command("verify-release")
 def verify_release(
-    folder: Annotated[Path, typer.Argument(help="The folder of the release.")],
+    folder: ReleaseArgument,
     source: Annotated[
-        Path, typer.Option("--source", help="The upstream train_clean.csv that the release was made from.")
+        Path,
+        typer.Option("--source", help="The upstream train_clean.csv, or the folder that holds all upstream files."),
     ],
+    seal: Annotated[
+        str | None, typer.Option("--seal", help="The SHA-256 of SHA256SUMS, as whoever published the release gave it.")
+    ] = None,
 ) -> None:
     """Prove that the upstream file minus the removals is the release; exit code 1 says what differs."""
+    from overlap.manifests.verify import seal_of
     from overlap.manifests.verify import verify_release as find_differences
 
-    differences = find_differences(folder, source=source)
+    differences = find_differences(folder, source=source, seal=seal)
     if differences:
         raise CheckError(f"{folder} is not what it says:\n" + "\n".join(f"  - {text}" for text in differences))
     typer.echo(f"{folder}: proven: {source} minus the removals is the release, and every checksum holds")
+    typer.echo(f"seal: {seal_of(folder)}")
 
 
 @app.command()
@@ -34,9 +45,26 @@ def apply(
     out: OutOption,
 ) -> None:
     """Remove landmarks from an upstream file, keeping every other line byte for byte."""
-    from overlap.manifests.release import apply_removals
+    from overlap.manifests.apply import apply_removals
 
     counts = apply_removals(removals, source, out)
     typer.echo(
         "{out}: {rows_out:,} of {rows_in:,} lines, {images_out:,} of {images_in:,} images".format(out=out, **counts)
     )
+
+
+@app.command("compare-paper")
+def compare_paper(
+    folder: ReleaseArgument,
+    expected: Annotated[Path, typer.Option("--expected", help="The CSV of the expected counts.")] = Path(
+        "data_manifests/paper_tables.csv"
+    ),
+) -> None:
+    """Compare a release with the paper's Tables 2 and 3, row by row; exit code 1 if a count differs."""
+    from overlap.manifests.paper import compare_tables, read_expected, render_comparison
+
+    cells = compare_tables(folder, read_expected(expected))
+    typer.echo(render_comparison(cells))
+    n_other = sum(not cell.agrees for cell in cells)
+    if n_other:
+        raise CheckError(f"{folder}: {n_other} of {len(cells)} counts are not those of {expected}")

@@ -2,69 +2,35 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from overlap.errors import DataError
+from overlap.errors import CheckError, DataError
+from overlap.manifests.apply import RELEASE_FILE
+from overlap.manifests.changes import compare_releases, find_previous, render_changelog
+from overlap.manifests.columnar import REASONED, parquet_name, write_parquet, write_removals
+from overlap.manifests.croissant import CROISSANT_FILE, build_croissant
+from overlap.manifests.documents import DOCUMENTS, render_documents
+from overlap.manifests.keep import Tally, check_met, keep
 from overlap.manifests.records import Record, read_records
-from overlap.sheets import csv_bytes, replacing
+from overlap.manifests.sums import SUMS_FILE, checksums, file_names
+from overlap.sheets import csv_bytes
 from overlap.store import Store
 from overlap.tables import REMOVALS, checked
 
 REMOVALS_FILE = "removals.csv"
-RELEASE_FILE = "release.json"
-SUMS_FILE = "SHA256SUMS"
-REMOVALS_COLUMNS = (
-    "landmark_id",
-    "landmark_name",
-    "evaluation_set",
-    "origin",
-    "n_queries",
-    "n_confirmed",
-    "n_images",
-    "reason",
-    "evidence",
-)
+REMOVALS_COLUMNS = tuple(REASONED.names)
 
+_CHANGES_FILES = ("changes.json", "CHANGELOG.md")
 _CHUNK = 1 << 20
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*").fullmatch
-
-
-@dataclass
-class Tally:
-    """Count one file while it passes; `removed` gives the images of each removed landmark that was met."""
-
-    rows_in: int = 0
-    rows_out: int = 0
-    images_in: int = 0
-    images_out: int = 0
-    removed: Counter[int] = field(default_factory=Counter)
-
-    def figures(self) -> dict[str, int]:
-        """Return the four counts by name."""
-        return {name: count for name, count in asdict(self).items() if name != "removed"}
-
-
-def keep(records: Iterable[Record], removed: Collection[int], *, tally: Tally) -> Iterator[Record]:
-    """Pass on the records that belong to no removed landmark, and count in `tally` what comes in and goes out."""
-    for record in records:
-        if record.landmark_id is None:
-            yield record
-            continue
-        tally.rows_in += 1
-        tally.images_in += record.n_images
-        if record.landmark_id in removed:
-            tally.removed[record.landmark_id] += record.n_images
-            continue
-        tally.rows_out += 1
-        tally.images_out += record.n_images
-        yield record
 
 
 def write_release(
@@ -76,7 +42,10 @@ def write_release(
     about: Mapping[str, object],
     extra: Mapping[str, bytes] = {},
 ) -> Path:
-    """Write a release, whole or not at all: filtered files under the upstream's names, the list, figures, checksums.
+    """Write a release, whole or not at all.
+
+    It holds the filtered files under the upstream's names and as Parquet, the list, the figures, metadata and
+    documents, what changed since the version before (the highest lower one beside the folder), and checksums.
 
     Args:
         folder: the release's own folder; one that is there with the same content is left as it is.
@@ -90,80 +59,82 @@ def write_release(
         The folder.
 
     Raises:
-        DataError: the folder holds another release, an upstream file is not sound, a removed landmark is not in the
-            first upstream file or has another number of images there, or a name can't be a file of a release.
+        DataError: an upstream file is not sound, or a name can't be a file of a release.
+        CheckError: the folder holds another release or one that was edited, a removed landmark is not in the first
+            upstream file or has another number of images there, or the version before can't be read.
         ArtifactError: the disk is full.
     """
     folder = folder.absolute()
     removals = checked(removals, REMOVALS).sort_by("landmark_id")
-    _check_names([*(path.name for path in upstream), *extra], about)
+    _check_names([path.name for path in upstream], list(extra), about)
+    _sweep_drafts(folder)
     with Store(folder.parent.parent).put(folder.parent.name, folder.name) as draft:
         files = {
             path.name: _filter(path, draft / path.name, removals, counted=path == upstream[0]) for path in upstream
         }
-        for name, content in {**extra, **_lists(removals, reasons, about, files)}.items():
+        for name, content in extra.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             (draft / name).write_bytes(content)
+        said = _write_list(draft, removals, reasons, {**about, "files": files})
+        _describe(draft, said, removals, find_previous(folder, name=str(about["name"]), version=str(about["version"])))
         (draft / SUMS_FILE).write_text(checksums(draft), encoding="utf-8")
         if folder.exists():
             _check_same(draft, folder)
     return folder
 
 
-def apply_removals(removals_csv: Path, source: Path, out: Path) -> dict[str, int]:
-    """Write `source` without the landmarks of a list, of which only the column landmark_id is read.
-
-    Returns:
-        rows_in, rows_out, images_in, images_out.
-
-    Raises:
-        DataError: `out` is one of the inputs, a file is not sound, or a landmark of the list is not in the source.
-        ArtifactError: `out` can't be written.
-    """
-    for given in (removals_csv, source):
-        if out.exists() and given.exists() and given.samefile(out):
-            raise DataError(f"{out} is an input and would be overwritten; give another file to write to")
-    removed = read_removed(removals_csv)
-    tally = Tally()
-    with replacing(out) as file:
-        for record in keep(read_records(source), removed, tally=tally):
-            file.write(record.raw)
-        _check_met(removed, tally, source)
-    return tally.figures()
+def _write_list(
+    draft: Path, removals: pa.Table, reasons: Mapping[int, str], about: Mapping[str, object]
+) -> dict[str, Any]:
+    words = pa.array([reasons.get(landmark, "") for landmark in removals["landmark_id"].to_pylist()], pa.string())
+    listed = removals.append_column("reason", words).select(REMOVALS_COLUMNS)
+    (draft / REMOVALS_FILE).write_bytes(csv_bytes(listed))
+    write_removals(listed, draft / parquet_name(REMOVALS_FILE))
+    figures = {"landmarks": len(removals), "images": sum(removals["n_images"].to_pylist())}
+    said: dict[str, Any] = {**about, "removals": figures}
+    _write_json(draft / RELEASE_FILE, said)
+    return said
 
 
-def read_removed(path: Path) -> set[int]:
-    """Read the landmark ids of a removal list.
-
-    Raises:
-        DataError: the file is not CSV with whole numbers in a column landmark_id.
-    """
-    return {record.landmark_id for record in read_records(path) if record.landmark_id is not None}
-
-
-def checksums(folder: Path) -> str:
-    """Return what SHA256SUMS says of a folder: ``sha256sum -c`` reads it; sorted by name."""
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in file_names(folder) if name != SUMS_FILE]
-    return "".join(lines)
+def _describe(draft: Path, said: Mapping[str, Any], removals: pa.Table, previous: Path | None) -> None:
+    changes = compare_releases(previous, said=said, removals=removals)
+    _write_json(draft / _CHANGES_FILES[0], changes)
+    (draft / _CHANGES_FILES[1]).write_text(render_changelog(changes, previous), encoding="utf-8")
+    for name, content in render_documents(said).items():
+        (draft / name).write_bytes(content)
+    _write_json(draft / CROISSANT_FILE, build_croissant(draft, said))
 
 
-def file_names(folder: Path) -> list[str]:
-    """Return the files below a folder, sorted, as they stand in SHA256SUMS."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sweep_drafts(folder: Path) -> None:
+    """Delete what killed runs left of this release: drafts whose process is no more."""
+    for draft in folder.parent.glob(f".{folder.name[:16]}.*.*"):
+        number = draft.name.split(".")[-2]
+        if number.isdecimal() and not _is_running(int(number)):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
-def _check_names(names: Sequence[str], about: Mapping[str, object]) -> None:
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's, or no process number at all: leave it
+        return True
+    return True
+
+
+def _check_names(upstream: Sequence[str], extra: Sequence[str], about: Mapping[str, object]) -> None:
     missing = [key for key in ("name", "version") if key not in about]
     if missing:
         raise DataError(f"a release needs a {' and a '.join(missing)} in what it says about itself")
-    taken = Counter([*names, REMOVALS_FILE, RELEASE_FILE, SUMS_FILE])
-    wrong = [name for name in names if taken[name] > 1 or not _SAFE_NAME(name)]
+    given = [*upstream, *map(parquet_name, upstream), *extra]
+    own = [REMOVALS_FILE, parquet_name(REMOVALS_FILE), RELEASE_FILE, CROISSANT_FILE, SUMS_FILE]
+    taken = Counter([*given, *own, *_CHANGES_FILES, *DOCUMENTS])
+    wrong = [name for name in given if taken[name] > 1 or not _SAFE_NAME(name)]
     if wrong:
         raise DataError(f"{wrong[0]!r} can't be a file of a release: it is taken, or not a plain relative name")
 
@@ -175,8 +146,9 @@ def _filter(source: Path, target: Path, removals: pa.Table, *, counted: bool) ->
         for record in keep(_hashed(source, digest), n_images.keys(), tally=tally):
             file.write(record.raw)
     if counted:
-        _check_met(n_images.keys(), tally, source)
+        check_met(n_images.keys(), tally, source)
         _check_images(n_images, tally, source)
+    write_parquet(target, target.with_name(parquet_name(target.name)))
     return {"upstream_sha256": digest.hexdigest(), "counted": counted, **tally.figures()}
 
 
@@ -186,41 +158,21 @@ def _hashed(source: Path, digest: "hashlib._Hash") -> Iterator[Record]:
         yield record
 
 
-def _check_met(removed: Collection[int], tally: Tally, source: Path) -> None:
-    strange = sorted(set(removed) - tally.removed.keys())
-    if strange:
-        raise DataError(
-            f"{source} holds no landmark_id {', '.join(map(str, strange[:20]))}, which the removals name; "
-            "is this the file that they were made for?"
-        )
-
-
 def _check_images(n_images: Mapping[int, int], tally: Tally, source: Path) -> None:
     wrong = [landmark for landmark in sorted(n_images) if n_images[landmark] != tally.removed[landmark]]
     if wrong:
-        raise DataError(
+        raise CheckError(
             f"{source} holds {tally.removed[wrong[0]]} images of landmark_id {wrong[0]}, the removals say "
             f"{n_images[wrong[0]]}; is this the file that they were made for?"
         )
-
-
-def _lists(
-    removals: pa.Table, reasons: Mapping[int, str], about: Mapping[str, object], files: Mapping[str, object]
-) -> dict[str, bytes]:
-    words = pa.array([reasons.get(landmark, "") for landmark in removals["landmark_id"].to_pylist()], pa.string())
-    listed = csv_bytes(removals.append_column("reason", words).select(REMOVALS_COLUMNS))
-    figures = {"landmarks": len(removals), "images": sum(removals["n_images"].to_pylist())}
-    said: dict[str, Any] = {**about, "files": dict(files), "removals": figures}
-    text = json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return {REMOVALS_FILE: listed, RELEASE_FILE: text.encode()}
 
 
 def _check_same(draft: Path, folder: Path) -> None:
     names = sorted({*file_names(draft), *file_names(folder)})
     different = [name for name in names if not _equal(draft / name, folder / name)]
     if different:
-        raise DataError(
-            f"{folder} holds another release ({', '.join(different[:5])} would change); "
+        raise CheckError(
+            f"{folder} holds another release, or was edited ({', '.join(different[:5])} would change); "
             "a release never changes: set a higher release.version"
         )
 

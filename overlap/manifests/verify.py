@@ -1,4 +1,9 @@
-"""Prove a release: its checksums, its figures, and that source minus removals is what it holds, byte by byte."""
+"""Prove a release: its checksums, its figures, and that source minus removals is what it holds, byte by byte.
+
+What follows from the source and removals.csv is derived anew, so that new checksums over edited files deceive nobody:
+the filtered files, their Parquet twins, the figures of release.json, Tables 2 and 3, the hashes in the metadata.
+Everything else is as trustworthy as the seal, the SHA-256 of SHA256SUMS, and where it was read.
+"""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -6,27 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from overlap.errors import DataError
+from overlap.manifests.apply import RELEASE_FILE
+from overlap.manifests.columnar import difference, parquet_name
+from overlap.manifests.croissant import CROISSANT_FILE
+from overlap.manifests.keep import Tally, keep
 from overlap.manifests.records import read_records
-from overlap.manifests.release import (
-    RELEASE_FILE,
-    REMOVALS_FILE,
-    SUMS_FILE,
-    Tally,
-    checksums,
-    keep,
-    sha256,
-)
-from overlap.sheets import read_rows
+from overlap.manifests.release import REMOVALS_FILE
+from overlap.manifests.sums import SUMS_FILE, checksums, read_sums, sha256
+from overlap.manifests.tables import read_list, removals_table, table_findings
 
 _SHOWN = 100
 
 
-def verify_release(folder: Path, *, source: Path) -> list[str]:
+def verify_release(folder: Path, *, source: Path, seal: str | None = None) -> list[str]:
     """Check a release against the upstream file it was made from.
 
     Args:
         folder: the release.
         source: the first upstream file, train_clean.csv; or a folder that holds every upstream file, which checks all.
+        seal: the SHA-256 that SHA256SUMS must have, as its publisher gave it.
 
     Returns:
         What is wrong, in words, one finding each; empty when the release is proven.
@@ -38,19 +41,34 @@ def verify_release(folder: Path, *, source: Path) -> list[str]:
         raise DataError(f"{folder} is not a release: it holds no {RELEASE_FILE}, {REMOVALS_FILE} or {SUMS_FILE}")
     if not source.exists():
         raise DataError(f"{source} is not there; give the upstream train_clean.csv that the release was made from")
-    findings = list(_checksum_findings(folder))
+    findings = [*_seal_findings(folder, seal), *_checksum_findings(folder)]
     try:
         said, listed = _read_release(folder), _read_list(folder)
         for name, path in _sources(said["files"], source).items():
             findings += _file_findings(folder / name, path, said["files"][name], listed)
         findings += _list_findings(said["removals"], listed)
+        findings += table_findings(folder, said)
     except _BrokenError as error:
         findings.append(str(error))
-    return findings
+        return findings
+    return [*findings, *_parquet_findings(folder, said), *_metadata_findings(folder)]
+
+
+def seal_of(folder: Path) -> str:
+    """Return the one number that stands for all of a release: the SHA-256 of its SHA256SUMS."""
+    return sha256(folder / SUMS_FILE)
 
 
 class _BrokenError(Exception):
     """The release can't be read far enough to go on."""
+
+
+def _seal_findings(folder: Path, seal: str | None) -> Iterator[str]:
+    if seal is None or not (folder / SUMS_FILE).is_file():
+        return
+    found = seal_of(folder)
+    if found != seal.strip().lower():
+        yield f"{SUMS_FILE} has the SHA-256 {found}, not the seal {seal}: this is not the release that was published"
 
 
 def _checksum_findings(folder: Path) -> Iterator[str]:
@@ -72,6 +90,8 @@ def _read_release(folder: Path) -> dict[str, Any]:
         files, removals = said["files"], said["removals"]
         if not files or not all(isinstance(figures, dict) for figures in (*files.values(), removals)):
             raise ValueError("no figures")
+        if any(Path(name).name != name for name in files):
+            raise ValueError("a file's name holds a folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _BrokenError(f"{RELEASE_FILE} can't be read: {error}") from None
     return dict(said)
@@ -79,10 +99,43 @@ def _read_release(folder: Path) -> dict[str, Any]:
 
 def _read_list(folder: Path) -> dict[int, str]:
     try:
-        rows = read_rows(folder / REMOVALS_FILE, ("landmark_id", "n_images"))
-        return {int(landmark_id): n_images for _, (landmark_id, n_images) in rows}
+        return read_list(folder / REMOVALS_FILE)
     except (DataError, ValueError) as error:
         raise _BrokenError(f"{REMOVALS_FILE} can't be read: {error}") from None
+
+
+def _parquet_findings(folder: Path, said: Mapping[str, Any]) -> Iterator[str]:
+    """Compare each Parquet file with its CSV twin, which has been proven; one with a wrong checksum is not opened."""
+    sums = read_sums(folder / SUMS_FILE) if (folder / SUMS_FILE).is_file() else {}
+    for name in (*said["files"], REMOVALS_FILE):
+        twin = folder / parquet_name(name)
+        if not twin.is_file():
+            yield f"{twin.name} is missing"
+        elif (folder / name).is_file() and sums.get(twin.name) == sha256(twin):
+            yield from _twin_findings(folder / name, twin)
+
+
+def _twin_findings(listed: Path, twin: Path) -> Iterator[str]:
+    try:
+        found = difference(removals_table(listed) if listed.name == REMOVALS_FILE else listed, twin)
+    except (DataError, ValueError) as error:
+        found = f"{listed.name} can't be compared with {twin.name}: {error}"
+    if found:
+        yield found
+
+
+def _metadata_findings(folder: Path) -> Iterator[str]:
+    """Compare the hashes in the metadata with the files, so that its readers get what this check saw."""
+    try:
+        described = json.loads((folder / CROISSANT_FILE).read_text(encoding="utf-8"))["distribution"]
+        digests = {str(entry["contentUrl"]): entry["sha256"] for entry in described}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"{CROISSANT_FILE} can't be read: {error}"
+        return
+    for name, digest in digests.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file() or sha256(path) != digest:
+            yield f"{CROISSANT_FILE} says {name} has the SHA-256 {digest}, which it has not"
 
 
 def _sources(files: Mapping[str, Any], source: Path) -> dict[str, Path]:

@@ -166,8 +166,13 @@ def _about(config: Config, policy: Policy, decided: Decided) -> dict[str, Any]:
             set(decided.items["item_id"].to_pylist()) - set(decided.votes["item_id"].to_pylist())
         ),
         "votes": decided.votes.num_rows,
+        **{name: value for name, value in _publication(config).items() if value},
         "reviewers": len(set(decided.votes["reviewer"].to_pylist())),
     }
+
+
+def _publication(config: Config) -> dict[str, Any]:
+    return config.release.model_dump(mode="json", include={"licence", "authors", "url", "date"})
 
 
 def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:

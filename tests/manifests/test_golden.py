@@ -9,7 +9,8 @@ from collections import defaultdict
 import pytest
 from golden import N_IMAGES, N_LANDMARKS, N_LEFT, TABLE_2, sizes, write_world
 
-from overlap.manifests.release import apply_removals, write_release
+from overlap.manifests.apply import apply_removals
+from overlap.manifests.release import write_release
 from overlap.manifests.verify import verify_release
 from overlap.policy import decide, explain, load_policy
 from overlap.review.store import open_store

@@ -2,17 +2,23 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.errors import ArtifactError, DataError
+from overlap.errors import ArtifactError, CheckError, DataError
+from overlap.manifests.apply import apply_removals
+from overlap.manifests.columnar import parquet_name, write_parquet
+from overlap.manifests.croissant import build_croissant
 from overlap.manifests.records import read_records
-from overlap.manifests.release import REMOVALS_COLUMNS, apply_removals, checksums, file_names, write_release
-from overlap.manifests.verify import verify_release
+from overlap.manifests.release import REMOVALS_COLUMNS, write_release
+from overlap.manifests.sums import checksums, file_names
+from overlap.manifests.verify import seal_of, verify_release
 from overlap.tables import REMOVALS, as_table
 
 ABOUT = {"name": "tiny", "version": "1.0.0", "policy": {"name": "paper"}}
@@ -43,7 +49,7 @@ def release(tmp_path, table=None, about=ABOUT, **files):
         removals=removals(L7=2) if table is None else table,
         reasons={7: "seen"},
         about=about,
-        extra={"README.md": b"card\n", "evidence/votes.csv": b"votes\n"},
+        extra={"notes.md": b"notes\n", "evidence/votes.csv": b"votes\n"},
     )
 
 
@@ -74,14 +80,16 @@ def test_a_release_holds_what_is_kept_the_list_and_the_figures(made):
 def test_sha256sum_reads_the_checksums(made):
     command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     done = subprocess.run(command, cwd=made, capture_output=True, text=True, check=True)
-    assert done.stdout.count(": OK") == 6
+    assert done.stdout.count(": OK") == len(file_names(made)) - 1
 
 
 def test_the_same_release_is_left_and_another_is_refused(tmp_path, made):
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     assert release(tmp_path) == made
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
-    with pytest.raises(DataError, match=r"holds another release \(SHA256SUMS, .*would change\); .*higher release\.ver"):
+    with pytest.raises(
+        CheckError, match=r"holds another release, or was edited \(.*would change\); .*higher release\.ver"
+    ):
         release(tmp_path, removals(L9=1))
     assert findings(made) == []
 
@@ -94,7 +102,7 @@ def test_two_writes_give_the_same_bytes(tmp_path, made):
 cells = st.text(st.sampled_from(list('ab ",\n\ré')), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), cells, cells), min_size=1, max_size=8),
     st.sampled_from(["\n", "\r\n"]),
@@ -121,17 +129,37 @@ def test_any_csv_minus_any_removals(tmp_path_factory, rows, end, bom, last_end, 
     assert (folder / "applied.csv").read_bytes() == (made / "train_clean.csv").read_bytes()
 
 
-def test_every_single_changed_byte_is_found(made):
-    for name in file_names(made):
-        path = made / name
-        content = path.read_bytes()
-        for place in range(0, len(content), 1 if name != "release.json" else 7):
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Return a release that a test may break and must mend."""
+    return release(tmp_path_factory.mktemp("kept"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_single_changed_byte_is_found(kept, data):
+    path = kept / data.draw(st.sampled_from(file_names(kept)))
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(changed)
+    try:
+        assert findings(kept)
+    finally:
+        path.write_bytes(content)
+    assert path.read_bytes() == content
+
+
+def test_every_changed_byte_of_the_lists_is_found(kept):
+    for name in ("train_clean.csv", "removals.csv"):
+        content = (kept / name).read_bytes()
+        for place in range(len(content)):
             changed = bytearray(content)
             changed[place] ^= 1 + place % 255
-            path.write_bytes(changed)
-            assert findings(made), (name, place)
-        path.write_bytes(content)
-    assert findings(made) == []
+            (kept / name).write_bytes(changed)
+            assert findings(kept), (name, place)
+        (kept / name).write_bytes(content)
+    assert findings(kept) == []
 
 
 def test_every_missing_and_every_added_file_is_found(made):
@@ -147,6 +175,16 @@ def test_every_missing_and_every_added_file_is_found(made):
 KEPT = [b"1,aa bb cc\n", b"9,ff\n", b"12,\n"]
 
 
+def forge(made):
+    """Make everything that hangs on the files agree with them again, as an adversary would."""
+    for name in ("train_clean.csv", "train.csv"):
+        if (made / name).is_file():
+            write_parquet(made / name, made / parquet_name(name))
+    said = json.loads((made / "release.json").read_text())
+    (made / "croissant.json").write_text(json.dumps(build_croissant(made, said)))
+    (made / "SHA256SUMS").write_text(checksums(made))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -158,12 +196,89 @@ KEPT = [b"1,aa bb cc\n", b"9,ff\n", b"12,\n"]
         ([KEPT[0], b"9,f0\n", KEPT[2]], r"line 3 differs: expected '9,ff\\n' .*, found '9,f0\\n'"),
     ],
 )
-def test_rows_dropped_added_reordered_and_edited_are_found_even_with_new_checksums(made, rows, message):
+def test_rows_dropped_added_reordered_and_edited_are_found_even_when_all_agrees(made, rows, message):
     (made / "train_clean.csv").write_bytes(b"landmark_id,images\n" + b"".join(rows))
-    (made / "SHA256SUMS").write_text(checksums(made))
+    forge(made)
     found = findings(made)
     assert len(found) == 1
     assert pytest.RaisesExc(DataError, match="train_clean.csv " + message).matches(DataError(found[0])), found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_dropped_added_or_reordered_row_is_found_even_when_all_agrees(kept, data):
+    name = data.draw(st.sampled_from(["train_clean.csv", "train.csv"]))
+    before = {path: (kept / path).read_bytes() for path in file_names(kept)}
+    header, *rows = (line.rstrip(b"\r\n") + b"\n" for line in before[name].splitlines())
+    order = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=len(rows) + 1))
+    (kept / name).write_bytes(header + b"".join(rows[place] for place in order))
+    try:
+        forge(kept)
+        assert bool(findings(kept, "")) == ((kept / name).read_bytes() != before[name])
+    finally:
+        for path, content in before.items():
+            (kept / path).write_bytes(content)
+
+
+def test_a_parquet_file_of_other_rows_is_found_even_when_all_agrees(made):
+    other = made.parent / "other.csv"
+    other.write_bytes(b"landmark_id,images\n1,aa bb\n9,ff\n12,\n")
+    write_parquet(other, made / "train_clean.parquet")
+    said = json.loads((made / "release.json").read_text())
+    (made / "croissant.json").write_text(json.dumps(build_croissant(made, said)))
+    (made / "SHA256SUMS").write_text(checksums(made))
+    [found] = findings(made)
+    assert found.startswith(
+        "train_clean.parquet row 0 differs: expected {'landmark_id': 1, 'images': ['aa', 'bb', 'cc']"
+    )
+    (made / "train_clean.parquet").unlink()
+    (made / "croissant.json").write_text("{}")
+    (made / "SHA256SUMS").write_text(checksums(made))
+    assert findings(made) == ["train_clean.parquet is missing", "croissant.json can't be read: 'distribution'"]
+
+
+def test_the_seal_finds_what_can_t_be_derived(made):
+    seal = seal_of(made)
+    assert verify_release(made, source=made.parent.parent / "up" / "train_clean.csv", seal=seal.upper()) == []
+    edit(made / "README.md", "Lists of ids", "Lists of gold")
+    (made / "SHA256SUMS").write_text(checksums(made))
+    assert findings(made) == []
+    [found] = verify_release(made, source=made.parent.parent / "up" / "train_clean.csv", seal=seal)
+    assert f"not the seal {seal}: this is not the release that was published" in found
+
+
+TABLE_2 = b"name,n_queries,n_duplicated,n_landmarks,n_images\ns,9,6,1,2\nTEXT,,,0,0\nTOTAL,9,6,1,2\n"
+TABLE_3 = b"name,n_images,n_categories\ntraining set,6,4\ntiny,4,3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            "table2.csv",
+            "s,9,6,1,2",
+            "s,9,6,1,3",
+            r"table2.csv row 's' says .*'3'\), removals.csv and release.json give",
+        ),
+        ("table2.csv", "TOTAL,9,6", "TOTAL,9,5", "table2.csv row 'TOTAL' says"),
+        ("table2.csv", "TEXT,,,0,0\n", "", "table2.csv row 'TEXT' says None"),
+        ("table3.csv", "tiny,4,3", "tiny,4,4", "table3.csv row 1 says"),
+        ("table3.csv", "n_images", "images", "Table 2 or 3 can't be checked: .*expected the column"),
+    ],
+)
+def test_edited_tables_are_found_even_with_new_checksums(tmp_path, name, old, new, message):
+    made = write_release(
+        tmp_path / "out" / "tiny-1.0.0",
+        upstream=upstream(tmp_path / "up"),
+        removals=removals(L7=2),
+        reasons={},
+        about={**ABOUT, "evaluation_sets": {"s": {"queries": 9, "duplicated_queries": 6}}},
+        extra={"table2.csv": TABLE_2, "table3.csv": TABLE_3},
+    )
+    assert findings(made) == []
+    edit(made / name, old, new)
+    (made / "SHA256SUMS").write_text(checksums(made))
+    assert pytest.RaisesExc(DataError, match=message).matches(DataError("; ".join(findings(made))))
 
 
 def edit(path, old, new):
@@ -180,6 +295,11 @@ def edit(path, old, new):
         ("removals.csv", ",1,1,2,seen", ",1,1,3,seen", "removals.csv says 3 images of landmark_id 7, .* holds 2"),
         ("removals.csv", "\n7,", "\n9,", "train_clean.csv line 3 differs"),
         ("removals.csv", "\n7,", "\nx,", "removals.csv can't be read"),
+        ("removals.csv", "7,'=L7", "7,'=L8", "removals.parquet row 0 differs: expected .*'=L8', .*found .*'=L7'"),
+        ("removals.csv", ",seen,e1 e2\n", ",seen,e1 e2\n7,x,s,global,1,1,2,,\n", "read: a landmark_id is there twice"),
+        ("removals.csv", ",1,1,2,seen", ",x,1,2,seen", "removals.csv can't be compared with removals.parquet: invalid"),
+        ("croissant.json", '"sha256": "', '"sha256": "0', "croissant.json says .*, which it has not"),
+        ("release.json", '"train.csv"', '"../train.csv"', "release.json can't be read: a file's name holds a folder"),
         ("release.json", "{", "[", "release.json can't be read"),
         ("release.json", '"files"', '"fires"', "release.json can't be read: 'files'"),
     ],
@@ -226,7 +346,7 @@ def test_what_is_no_release_is_bad_input(tmp_path, made):
     ],
 )
 def test_removals_of_another_training_set_are_refused(tmp_path, table, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(CheckError, match=message):
         release(tmp_path, table)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -259,6 +379,47 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_a_killed_run_left_is_swept_and_a_live_one_s_is_not(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = tmp_path / "out" / f".tiny-1.0.0.{int(dead.stdout)}.abcdef01"
+    live = tmp_path / "out" / f".tiny-1.0.0.{os.getpid()}.abcdef02"
+    strange = tmp_path / "out" / ".tiny-1.0.0.x.y"
+    huge = tmp_path / "out" / f".tiny-1.0.0.{10**30}.abcdef03"
+    for draft in (left, live, strange, huge):
+        draft.mkdir(parents=True)
+        (draft / "train_clean.csv").write_text("half")
+    made = release(tmp_path)
+    assert sorted(made.parent.iterdir()) == sorted([live, strange, huge, made])
+
+
+def test_applying_beside_a_release_asks_for_its_upstream_file(tmp_path, made):
+    source, out = tmp_path / "up" / "train_clean.csv", tmp_path / "c.csv"
+    apply_removals(made / "removals.csv", source, out)
+    assert out.read_bytes() == (made / "train_clean.csv").read_bytes()
+    out.unlink()
+    apply_removals(made / "removals.csv", tmp_path / "up" / "train.csv", out)
+    assert out.read_bytes() == (made / "train.csv").read_bytes()
+    out.unlink()
+    upstream(tmp_path / "up", clean=CLEAN.replace(b"9,ff", b"9,fe"))
+    with pytest.raises(
+        CheckError, match=r"train_clean\.csv has SHA-256 .* was made from train.* copy removals\.csv to a"
+    ):
+        apply_removals(made / "removals.csv", source, out)
+    shutil.copy(made / "removals.csv", tmp_path / "ids.csv")
+    assert apply_removals(tmp_path / "ids.csv", source, tmp_path / "free.csv")["rows_out"] == 3
+    with pytest.raises(DataError, match=r"no\.csv can't be read"):
+        apply_removals(made / "removals.csv", tmp_path / "no.csv", out)
+    upstream(tmp_path / "up")
+    edit(made / "removals.csv", "\n7,", "\n9,")
+    with pytest.raises(CheckError, match=r"removals\.csv was changed: its SHA-256 is not the one in .*SHA256SUMS"):
+        apply_removals(made / "removals.csv", source, out)
+    (made / "SHA256SUMS").unlink()
+    (made / "release.json").write_text("{}")
+    with pytest.raises(CheckError, match=r"release\.json can't be read \('files'\); fetch the release again"):
+        apply_removals(made / "removals.csv", source, out)
+    assert not out.exists()
+
+
 def test_applying_needs_ids_only(tmp_path):
     clean, _ = upstream(tmp_path)
     (tmp_path / "ids.csv").write_text("landmark_id\n7\n12\n")
@@ -281,6 +442,6 @@ def test_applying_refuses_strange_ids_and_leaves_the_old_file(tmp_path):
     clean, _ = upstream(tmp_path)
     (tmp_path / "ids.csv").write_text("landmark_id\n7\n8\n")
     (tmp_path / "out.csv").write_text("old")
-    with pytest.raises(DataError, match=r"train_clean\.csv holds no landmark_id 8, which the removals name"):
+    with pytest.raises(CheckError, match=r"train_clean\.csv holds no landmark_id 8, which the removals name"):
         apply_removals(tmp_path / "ids.csv", clean, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "old"
