@@ -73,6 +73,18 @@ def map_in_processes(workers: int = 0, *, console: Console | None = None) -> Ite
         yield map_shards
 
 
+@contextmanager
+def show_bar(label: str, total: int, *, visible: bool = True) -> Iterator[Callable[[int, str | None], None]]:
+    """Show a bar for work that is no list of shards; the block calls what it gets with what is done, and a remark."""
+    with _bars(Console(stderr=True, quiet=not visible)) as bars:
+        bar = bars.add_task(label, total=total)
+
+        def move(done: int, remark: str | None) -> None:
+            bars.update(bar, completed=done, description=None if remark is None else f"{label}: {remark}")
+
+        yield move
+
+
 def count_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))

@@ -143,11 +143,26 @@ def open_saved(path: Path, saved: Saved, *, device: str = "cpu") -> nn.Module:
     Raises:
         ConfigError: the weights are another network's.
     """
-    weights = read_checkpoint(path)["state_dict"]
     network = build_network(saved.spec.name, dimensions=saved.spec.dimensions, settings=saved.spec.settings)
-    check_weights(network.state_dict(), weights, name=saved.spec.name, source=str(path), advice="train again")
-    network.load_state_dict(weights)
+    load_saved(network, path, saved, name=saved.spec.name)
     return network.eval().to(device)
+
+
+def load_saved(network: nn.Module, path: Path, saved: Saved, *, name: str) -> None:
+    """Put the weights of a checkpoint into a network.
+
+    Args:
+        name: of the network, as the config has it.
+
+    Raises:
+        ConfigError: the checkpoint is of another network, or its weights have other names or shapes.
+    """
+    if saved.spec.name != name:
+        raise ConfigError(f"{path} holds {saved.spec.name}, not {name}; name a checkpoint of that network")
+    weights = read_checkpoint(path)["state_dict"]
+    advice = "give the network the dimensions and settings that it was trained with"
+    check_weights(network.state_dict(), weights, name=name, source=str(path), advice=advice)
+    network.load_state_dict(weights)
 
 
 def read_classifier(path: Path, landmark_ids: Sequence[int]) -> Tensor:

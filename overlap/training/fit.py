@@ -156,7 +156,7 @@ def fit(
             progress.step += 1
             hooks.on_step(progress.step)
             _record(session, progress)
-            if progress.step % settings.checkpoint_every == 0:
+            if progress.step % settings.checkpoint_every == 0 or progress.step == settings.steps:
                 _save(session, progress)
     return progress.points
 

@@ -45,6 +45,11 @@ class Learner(nn.Module):
         weights: Tensor = self.loss.W
         return weights
 
+    def set_classifier(self, weights: Tensor) -> None:
+        """Start from a classifier that was trained before, (D, landmarks)."""
+        with torch.no_grad():
+            self.classifier.copy_(weights)
+
 
 def freeze(learner: Learner, prefixes: Sequence[str]) -> None:
     """Keep the parts of the network whose names begin so from learning."""
