@@ -1,5 +1,6 @@
 """What the commands share: the options, and how a config is opened."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,16 +30,28 @@ def load(path: Path, overrides: list[str] | None) -> "Config":
 
 
 @contextmanager
-def open_config(path: Path, overrides: list[str] | None) -> "Iterator[Run]":
-    """Read the config, hold its store and start the workers, with progress bars."""
-    from overlap.steps.run import open_run
+def open_config(path: Path, overrides: list[str] | None, *, follows: bool = False) -> "Iterator[Run]":
+    """Read the config, hold its store and start the workers, with progress bars.
+
+    Args:
+        follows: another process of the same command holds the store and does the talking.
+    """
+    from overlap.steps.run import follow_run, open_run
     from overlap.workers import map_in_processes
 
     config = load(path, overrides)
     console = make_console()
     with map_in_processes(config.run.workers, console=console) as map_shards:
+        if follows:
+            yield follow_run(config, map_shards=map_shards)
+            return
         with open_run(config, map_shards=map_shards, say=console.print) as opened:
             yield opened
+
+
+def is_follower() -> bool:
+    """Tell whether torchrun started this process as another than the first."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def make_console() -> "Console":

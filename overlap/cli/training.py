@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from overlap.cli.options import OutOption, SetOption, load, open_config
+from overlap.cli.options import ConfigOption, OutOption, SetOption, is_follower, load, open_config
 from overlap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +26,27 @@ class Public(StrEnum):
 _MaybeConfig = Annotated[
     Path | None, typer.Option("--config", "-c", help="The TOML config; flows/configs/ has examples.")
 ]
+
+
+@app.command()
+def train(
+    config: ConfigOption,
+    without: Annotated[
+        Path | None, typer.Option(help="A release's folder, or a removals.csv: train without its landmarks.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to copy the checkpoint; the store keeps it anyway.")] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Train the network of [network] as [training] says. Killed, it goes on where it was.
+
+    Several devices: torchrun --nproc-per-node 8 -m overlap train --config C
+    """
+    from overlap.steps.train import train_config
+
+    with open_config(config, overrides, follows=is_follower()) as run:
+        trained = train_config(run, without=without, out=out)
+    if not is_follower():
+        typer.echo(f"checkpoint: {out or trained.checkpoint}\ncurve:      {trained.curve}")
 
 
 @app.command()

@@ -35,6 +35,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "names": ("train", "names"),
         "features": (*_RETRIEVAL, "verify"),
         "verified": (*_RETRIEVAL, "verify"),
+        "closure": (*_RETRIEVAL, "verify", "closure"),
         "queue": (*_RETRIEVAL, "verify", "names", "review.threshold"),
     }
 )
@@ -100,6 +101,11 @@ def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None
     store = Store(config.store)
     with store.lock():
         yield Run(config, store, map_shards, say)
+
+
+def follow_run(config: Config, *, map_shards: MapShards) -> Run:
+    """Return the run of a process that works beside the one that holds the store, in silence."""
+    return Run(config, Store(config.store), map_shards, lambda line: None)
 
 
 def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:

@@ -37,7 +37,7 @@ from overlap.networks.checkpoint import (
 from overlap.steps.decoded import Decoded, decode_photos
 from overlap.steps.evaluate import choose_network, evaluate_network, name_subject
 from overlap.steps.photos import read_sets
-from overlap.steps.run import Run, hash_file, row_stamp
+from overlap.steps.run import Run, hash_file, require_out, row_stamp
 from overlap.training.curve import Point, write_curve
 from overlap.workers import show_bar
 
@@ -122,6 +122,32 @@ def version_of_release(run: Run, path: Path) -> Version:
     return version_without(
         run, place.parent.name if place.name == REMOVALS_FILE else place.stem, read_removed(removals)
     )
+
+
+def train_config(run: Run, *, without: Path | None = None, out: Path | None = None) -> Trained:
+    """Train what the config says, on its whole training set or without the landmarks of a release.
+
+    Args:
+        without: a release's folder, or its removals.csv.
+        out: where to copy the checkpoint.
+
+    Raises:
+        ConfigError: the settings are wrong, or the training diverges.
+        DataError: a list or too many photos can't be read.
+    """
+    from overlap.training.fit import start_fabric
+
+    if out is not None:
+        require_out(out)
+    config = run.config
+    fabric = start_fabric(config.training)
+    with fabric.rank_zero_first():
+        version = full_version(run) if without is None else version_of_release(run, without)
+    seed = config.training.seed
+    trained = train_network(run, version, network=config.network, training=config.training, seed=seed, fabric=fabric)
+    if out is not None and fabric.is_global_zero:
+        shutil.copyfile(trained.checkpoint, out)
+    return trained
 
 
 def train_network(
