@@ -80,7 +80,8 @@ VERIFIED = _schema(
     matrix=(pa.list_(pa.float64(), 9), True),
 )
 
-# An item is one pair, or a landmark as a whole (origin text, closure, audit); a group is a query with the photos of one landmark: what a person sees.
+# An item is one pair, or a landmark as a whole (origin text, closure or audit); a group is a query with the photos of
+# one landmark: what a person sees.
 REVIEW_ITEMS = _schema(
     item_id=_text,
     group_id=_text,

@@ -175,8 +175,13 @@ def _sides(
     if items[0]["query_id"] is None:
         photos = room.gallery.of_landmark.get(items[0]["landmark_id"], ())
         left = [_side(room, reviewer, key, f"Photo {n} of the landmark") for n, key in enumerate(photos, start=1)]
+        kin = enumerate(room.gallery.kin.get(items[0]["landmark_id"], ()), start=1)
         queries = enumerate(room.gallery.queries, start=1)
-        return left, [_side(room, reviewer, key, f"Evaluation query {n}") for n, key in queries]
+        confirmed = [
+            _side(room, reviewer, key, f"Photo {n} of a confirmed landmark") | {"tag": "Confirmed landmark"}
+            for n, key in kin
+        ]
+        return left, [*confirmed, *(_side(room, reviewer, key, f"Evaluation query {n}") for n, key in queries)]
     query = keys_of(room, items[0])[0]
     right = [
         _side(room, reviewer, keys_of(room, item)[1], f"Training photo {n}") | {"item": item["item_id"]}

@@ -304,7 +304,7 @@ function viewer(root) {
       }
       const n = task[number ? "right" : "left"].length;
       const place = n > 1 ? ` ${state[number ? "right" : "left"] + 1} of ${n}` : "";
-      tag.textContent = (number === 0 ? (text ? "Landmark" : "Query") : text ? "Evaluation query" : "Training photo") + place;
+      tag.textContent = (side.tag ?? (number === 0 ? (text ? "Landmark" : "Query") : text ? "Evaluation query" : "Training photo")) + place;
     });
     strips.forEach((strip, side) => {
       const several = task[side ? "right" : "left"].length > 1;

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlap.errors import ConfigError
-from overlap.names import find_text_candidates, name_words
+from overlap.names import find_kin_names, find_text_candidates, name_words
 from overlap.tables import CANDIDATES, LANDMARKS, as_table
 
 WORDS = ("Oxford", "Paris")
@@ -105,3 +105,25 @@ def test_adding_a_word_makes_a_hit_and_gluing_letters_to_it_does_not(name, word)
 def test_a_word_without_letters_is_refused():
     with pytest.raises(ConfigError, match=r"names\.words: '--' holds no letter and no digit"):
         find_text_candidates(landmarks("x"), ["--"])
+
+
+def test_kin_names_are_equal_or_nested_by_whole_words():
+    names = {
+        1: "All Souls College, Oxford",
+        2: "http://commons.wikimedia.org/wiki/Category:All_Souls_College,_Oxford",
+        3: "Library of All Souls College (Oxford)",
+        4: "Oxford",
+        5: "All Souls Colleges Oxford",
+        6: "All Souls College",
+        7: "",
+    }
+    rows = [{"landmark_id": n, "landmark_name": name, "n_images": 1} for n, name in names.items()]
+    landmarks = as_table(rows, LANDMARKS)
+    assert find_kin_names(landmarks, [1], words=2) == [
+        (2, 1, "same name"),
+        (3, 1, "nested name"),
+        (6, 1, "nested name"),
+    ]
+    assert (4, 1, "nested name") in find_kin_names(landmarks, [1], words=1)
+    assert find_kin_names(landmarks, [7], words=1) == []
+    assert (1, 2, "same name") in find_kin_names(landmarks, [1, 2], words=2)

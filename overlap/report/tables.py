@@ -8,6 +8,7 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TEXT = "TEXT"
+CLOSURE = "CLOSURE"
+AUDIT = "AUDIT"
 TOTAL = "TOTAL"
+_WHOLE: Mapping[str, str] = MappingProxyType({"text": TEXT, "closure": CLOSURE, "audit": AUDIT})
 OVERLAP_COLUMNS = ("EVAL", "#EVAL IMG", "#DUPL EVAL", "#DUPL GLDv2 GID", "#DUPL GLDv2 IMG")
 SIZES_COLUMNS = ("NAME", "#IMAGES", "#CATEGORIES")
 
@@ -28,8 +32,9 @@ class OverlapRow:
     """Hold one row of Table 2.
 
     Args:
-        name: the evaluation set, ``TEXT`` for landmarks found by their name alone, or ``TOTAL``.
-        n_queries: its queries; None for ``TEXT``, which has none.
+        name: the evaluation set; ``TEXT``, ``CLOSURE`` or ``AUDIT`` for landmarks confirmed as a whole, by what brought
+            them up; or ``TOTAL``.
+        n_queries: its queries; None for landmarks confirmed as a whole, which have none.
         n_duplicated: those of them that show a removed landmark.
         n_landmarks: removed landmarks; one counts once.
         n_images: their photos in train_clean.csv.
@@ -90,16 +95,17 @@ def overlap_table(
         duplicated_queries: queries that show a removed landmark; a set that is not named has none.
 
     Returns:
-        A row an evaluation set, then ``TEXT``, then ``TOTAL``.
+        A row an evaluation set, then ``TEXT``, then ``CLOSURE`` and ``AUDIT`` if there is any, then ``TOTAL``.
 
     Raises:
         DataError: an evaluation set is unknown, or has more duplicated queries than queries.
     """
     _check_sets(removals, n_queries, duplicated_queries)
-    counted = _count_once(removals, (*n_queries, TEXT))
+    counted = _count_once(removals, (*n_queries, *_WHOLE.values()))
     rows = [
-        OverlapRow(name, n_queries.get(name), None if name == TEXT else duplicated_queries.get(name, 0), *counted[name])
-        for name in (*n_queries, TEXT)
+        OverlapRow(name, n_queries.get(name), duplicated_queries.get(name, 0) if name in n_queries else None, *counts)
+        for name, counts in counted.items()
+        if name in n_queries or name == TEXT or counts[0]
     ]
     total = OverlapRow(
         TOTAL,
@@ -198,7 +204,7 @@ def _count_once(removals: pa.Table, order: Sequence[str]) -> dict[str, tuple[int
     """Return landmarks and photos by row name, each landmark at its first place in the order."""
     place = {name: position for position, name in enumerate(order)}
     rows = [
-        (place[row["evaluation_set"] if _seen(row) else TEXT], row["landmark_id"], row["n_images"])
+        (place[_row_of(row)], row["landmark_id"], row["n_images"])
         for row in removals.select(["landmark_id", "evaluation_set", "origin", "n_images"]).to_pylist()
     ]
     first = {landmark_id: (position, n_images) for position, landmark_id, n_images in sorted(rows, reverse=True)}
@@ -211,8 +217,13 @@ def _count_once(removals: pa.Table, order: Sequence[str]) -> dict[str, tuple[int
     }
 
 
-def _seen(row: Mapping[str, object]) -> bool:
-    return row["origin"] != "text"
+def _row_of(row: Mapping[str, str]) -> str:
+    return row["evaluation_set"] if _seen(row) else _WHOLE[row["origin"]]
+
+
+def _seen(row: Mapping[str, str]) -> bool:
+    """Tell whether a pair was confirmed; a landmark confirmed as a whole has no evaluation set."""
+    return row["origin"] not in _WHOLE
 
 
 def _cells(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> dict[tuple[str, str], int | None]:

@@ -262,7 +262,7 @@ def _make_arrays(
         landmark_id=landmark_id,
         group=np.array([number_of[row["group_id"]] for row in items], np.int64),
         is_gold=is_gold,
-        is_shared=np.array([row["group_id"] in shared for row in items], bool) & ~is_gold,
+        is_shared=np.array([row["group_id"] in shared or row["origin"] == "audit" for row in items], bool) & ~is_gold,
         round_of_group=_rounds(marks, np.array(scores)),
         landmark_of_group=marks,
         gold_groups=np.array([n for n, row in enumerate(first) if row["origin"] == "gold"], np.int64),

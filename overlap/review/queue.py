@@ -1,4 +1,4 @@
-"""Verified pairs and text candidates to the questions that people answer."""
+"""Verified pairs, text candidates and other landmarks judged as a whole to the questions that people answer."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -21,6 +22,7 @@ from overlap.review.desk import Desk
 from overlap.review.fate import Rule
 from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, keep_connections
+from overlap.steps.closure import read_links, read_proposals
 from overlap.steps.photos import read_photos
 from overlap.steps.review import open_reviews
 from overlap.steps.verify import open_features
@@ -42,7 +44,8 @@ class Gallery:
     Args:
         rows: by source and image id.
         names: landmark names by landmark id.
-        of_landmark: for text candidates, photos of the landmark.
+        of_landmark: for landmarks that are judged as a whole, their photos.
+        kin: for landmarks that closure proposed, photos of the confirmed landmarks they hang together with.
         queries: the queries of every evaluation set, in order.
         train: the source of training photos.
     """
@@ -50,6 +53,7 @@ class Gallery:
     rows: Mapping[PhotoKey, Mapping[str, Any]]
     names: Mapping[int, str]
     of_landmark: Mapping[int, tuple[PhotoKey, ...]]
+    kin: Mapping[int, tuple[PhotoKey, ...]]
     queries: tuple[PhotoKey, ...]
     train: str
 
@@ -142,7 +146,9 @@ def open_gallery(config: Config, items: pa.Table) -> Gallery:
     text = pc.unique(items.filter(pc.is_null(items["query_id"]))["landmark_id"])
     asked = pc.is_in(train["image_id"], value_set=pc.unique(items["image_id"]))
     named = train.filter(pc.is_in(train["landmark_id"], value_set=text))
-    rows = {_key(row): row for row in [*train.filter(asked).to_pylist(), *probes.to_pylist()]}
+    kin = _kin_photos(config, set(text.to_pylist()))
+    linked = pc.is_in(train["image_id"], value_set=pa.array({i for _, i in chain(*kin.values())}, pa.string()))
+    rows = {_key(row): row for row in [*train.filter(pc.or_(asked, linked)).to_pylist(), *probes.to_pylist()]}
     of_landmark: dict[int, list[PhotoKey]] = {}
     for row in named.to_pylist():
         photos = of_landmark.setdefault(row["landmark_id"], [])
@@ -155,6 +161,7 @@ def open_gallery(config: Config, items: pa.Table) -> Gallery:
         rows=rows,
         names=dict(zip(names["landmark_id"].to_pylist(), names["landmark_name"].to_pylist(), strict=True)),
         of_landmark={landmark: tuple(photos) for landmark, photos in of_landmark.items()},
+        kin={landmark: tuple(photos) for landmark, photos in kin.items()},
         queries=tuple(_key(row) for row in read_photos(config, "queries").slice(0, _QUERIES_OF_TEXT).to_pylist()),
         train=config.train.format,
     )
@@ -176,6 +183,22 @@ def open_lines(config: Config) -> Callable[[PhotoKey, PhotoKey], Lines]:
         )
 
     return find
+
+
+def _kin_photos(config: Config, landmark_ids: Collection[int]) -> dict[int, list[PhotoKey]]:
+    """Return photos of the confirmed landmarks that proposals hang together with: those that link first."""
+    links = read_links(config)
+    linked = links.filter(pc.is_in(links["landmark_id"], value_set=pa.array(landmark_ids, pa.int64())))
+    kin: dict[int, dict[PhotoKey, None]] = {}
+    for landmark, image_id in zip(linked["landmark_id"].to_pylist(), linked["kin_image_id"].to_pylist(), strict=True):
+        kin.setdefault(landmark, {})[config.train.format, image_id] = None
+    train = read_photos(config, "train")
+    for row in read_proposals(config).to_pylist():
+        if row["landmark_id"] in landmark_ids:
+            own = train.filter(pc.is_in(train["landmark_id"], value_set=pa.array(row["kin"], pa.int64())))
+            photos = own.slice(0, _PHOTOS_OF_TEXT)["image_id"].to_pylist()
+            kin.setdefault(row["landmark_id"], {}).update({(config.train.format, each): None for each in photos})
+    return {landmark: list(photos)[:_PHOTOS_OF_TEXT] for landmark, photos in kin.items()}
 
 
 def _gold_pairs(evaluation: EvaluationSet) -> list[tuple[str, str, str, bool]]:

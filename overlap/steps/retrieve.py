@@ -1,6 +1,7 @@
 """From photos to candidates: global descriptors, search, and landmark names."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -124,6 +125,30 @@ def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
         candidates = read_table(run.store.get("candidates", whole), "candidates", CANDIDATES)
         finish(whole, pairs=candidates.num_rows)
     return candidates
+
+
+def search_training(run: Run, sets: Sets, described: Described, image_ids: Collection[str]) -> pa.Table:
+    """Find the closure.k photos of other landmarks that are most similar to each of some training photos.
+
+    Returns:
+        CANDIDATES of origin closure, by photo and rank; a pair of two of the given photos stands there once.
+    """
+    images = sets.training.images
+    landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
+    k, photos, asked = run.config.closure.k, _read_descriptors(described.train), set(image_ids)
+    sizes = Counter(landmarks.values())
+    most = max((sizes[landmarks[image_id]] for image_id in asked), default=0)
+    rows: list[dict[str, Any]] = []
+    for part in photos:
+        places = [place for place, image_id in enumerate(part.image_ids) if image_id in asked]
+        if not places:
+            continue
+        probes = Descriptors([part.image_ids[place] for place in places], part.vectors[places])
+        found = search_exact(probes, photos, k=k + most)
+        rows += _candidate_rows(run.config.train.format, probes.image_ids, found, landmarks)
+    return as_table(_of_other_landmarks(rows, landmarks, k=k), CANDIDATES).sort_by(
+        [("query_id", "ascending"), ("rank", "ascending")]
+    )
 
 
 def read_candidates(config: Config) -> pa.Table:
@@ -286,6 +311,23 @@ def _candidate_rows(
         }
         for query_id, image_ids, similarities in zip(query_ids, found.image_ids, found.similarities, strict=True)
         for rank, (image_id, similarity) in enumerate(zip(image_ids, similarities, strict=False))
+    ]
+
+
+def _of_other_landmarks(
+    rows: Sequence[dict[str, Any]], landmarks: Mapping[str, int], *, k: int
+) -> list[dict[str, Any]]:
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        others = kept.setdefault(row["query_id"], [])
+        if row["landmark_id"] != landmarks[row["query_id"]] and len(others) < k:
+            others.append({**row, "origin": "closure", "rank": len(others)})
+    ends = {(row["query_id"], row["image_id"]) for others in kept.values() for row in others}
+    return [
+        row
+        for others in kept.values()
+        for row in others
+        if (row["image_id"], row["query_id"]) not in ends or row["query_id"] < row["image_id"]
     ]
 
 

@@ -85,20 +85,38 @@ def verify_candidates(run: Run, candidates: pa.Table, features: str) -> pa.Table
     """
     with recorded(run, "verified") as finish:
         pairs = candidates.filter(pc.is_valid(candidates["image_id"]))
-        by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
         places = _locate(shard_folders(run.store, "features", features))
-        settings = run.config.verify.model_copy(update={"threshold": None})
-        matcher = hash_file(settings.matcher_weights)
-        shards = [
-            _pairs_shard(run, rows, settings=settings, matcher=matcher, places=places)
-            for rows in cut(by_photo.to_pylist(), run.config.run.pairs_per_shard)
-        ]
-        run_shards(run, shards, _store_pairs, label="verified pairs")
-        whole = put_list(run, "verified", shards)
+        whole = put_list(run, "verified", _verify(run, pairs, places, label="verified pairs"))
         verified = _join_verified(shard_folders(run.store, "verified", whole))
         n_ok = pc.sum(pc.equal(verified["status"], "ok")).as_py() or 0
         finish(whole, pairs=verified.num_rows, with_model=n_ok)
     return verified
+
+
+def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) -> pa.Table:
+    """Verify pairs of two training photos; local features that are stored are not computed again.
+
+    Args:
+        pairs: CANDIDATES whose evaluation_set is the training set's name.
+
+    Returns:
+        VERIFIED, as read_verified orders it.
+    """
+    settings = _features_settings(run.config.verify)
+    weights = hash_file(settings.weights)
+    places = _locate(shard_folders(run.store, "features", find_current(run.config, "features").name))
+    images = sets.training.images
+    asked = pa.concat_tables([pairs.select([name]).rename_columns(["id"]) for name in ("query_id", "image_id")])
+    photos = images.filter(pc.is_in(images["image_id"], value_set=pc.unique(asked["id"]))).to_pylist()
+    missing = [row for row in photos if (row["source"], row["image_id"]) not in places]
+    shards = [
+        _features_shard(run, rows, settings=settings, weights=weights)
+        for rows in cut(missing, run.config.run.photos_per_shard)
+    ]
+    run_shards(run, shards, _store_features, label=f"{label}: local features")
+    places |= _locate([run.store.get(shard.step, shard.fingerprint) for shard in shards])
+    done = _verify(run, pairs, places, label=f"{label}: verified pairs")
+    return _join_verified([run.store.get(shard.step, shard.fingerprint) for shard in done])
 
 
 def read_verified(config: Config) -> pa.Table:
@@ -111,6 +129,18 @@ def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
     """Return what reads the stored local features of a photo by its source and id; None for one that has none."""
     whole = find_current(config, "features")
     return _feature_reader(tuple(shard_folders(Store(config.store), "features", whole.name)))
+
+
+def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> list[Shard]:
+    by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
+    settings = run.config.verify.model_copy(update={"threshold": None})
+    matcher = hash_file(settings.matcher_weights)
+    shards = [
+        _pairs_shard(run, rows, settings=settings, matcher=matcher, places=places)
+        for rows in cut(by_photo.to_pylist(), run.config.run.pairs_per_shard)
+    ]
+    run_shards(run, shards, _store_pairs, label=label)
+    return shards
 
 
 def _join_verified(folders: list[Path]) -> pa.Table:

@@ -10,6 +10,7 @@ from review_app.room import Room
 from review_app.views.frames import show_pair, show_row
 
 _MOST_PHOTOS = 24
+_ASKED = {"closure": "As kin of a confirmed landmark", "audit": "In the audit of kept landmarks"}
 
 
 def show(room: Room, reviewer: Reviewer) -> None:
@@ -45,7 +46,7 @@ def show_group(room: Room, reviewer: Reviewer, rows: list[int], answers: dict[in
     items = [room.desk.board.items[row] for row in rows]
     words = [_said(answers[row]) for row in rows]
     if items[0]["query_id"] is None:
-        st.text("By its name: " + words[0])
+        st.text(f"{_ASKED.get(items[0]['origin'], 'By its name')}: {words[0]}")
         photos = room.gallery.of_landmark.get(items[0]["landmark_id"], ())[:_MOST_PHOTOS]
         show_row([(picture_of(room, reviewer, key, "small"), "") for key in photos])
         return
