@@ -257,6 +257,31 @@ class TrainingConfig(Section):
     seed: int = 0
 
 
+class ImpactConfig(Section):
+    """What 'overlap impact' compares.
+
+    Each of ``networks`` is trained as [training] says, with each of ``seeds``, on the whole training set, without the
+    landmarks of ``release`` (by default the release of this config), and in ``placebos`` draws without as many others.
+    ``doses`` more versions give the removed landmarks back by and by; one more leaves out the ``lookalikes`` kept
+    landmarks that search ranks highest. Evaluation photos are described with a longer side of ``size_px`` at each of
+    ``scales``. The effect is measured under ``protocol``. ``pictures`` queries are shown. Results go to ``out``, by
+    default the folder impact of the store.
+    """
+
+    networks: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("cider_resnet101", "gem_resnet101")
+    seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] = (0,)
+    placebos: Annotated[int, Field(ge=0)] = 1
+    doses: Annotated[int, Field(ge=0)] = 0
+    lookalikes: Annotated[int, Field(ge=0)] = 0
+    protocol: Literal["easy", "medium", "hard"] = "medium"
+    size_px: Count = 1024
+    scales: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, strict=False)] = (1.0,)
+    pictures: Annotated[int, Field(ge=0)] = 6
+    release: FilePath | None = None
+    out: FilePath | None = None
+    seed: int = 0
+
+
 class RunConfig(Section):
     """How the work is cut and guarded; none of it changes a result."""
 
@@ -287,6 +312,7 @@ class Config(Section):
     release: ReleaseConfig = Field(default_factory=cast(Any, dict))  # read as if given: its path is relative too
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    impact: ImpactConfig = ImpactConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
