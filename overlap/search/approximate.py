@@ -130,7 +130,7 @@ _BUILDERS: Mapping[str, Callable[[int, int, int], faiss.Index]] = MappingProxyTy
 
 def _draw(shards: Sequence[Descriptors], *, n_photos: int, seed: int) -> FloatArray:
     drawn = np.sort(np.random.default_rng(seed).permutation(n_photos)[:_TRAINING_ROWS])
-    return np.concatenate([vectors for _, vectors, _ in take_rows(shards, drawn)]).astype(np.float32)
+    return np.concatenate([vectors for _, vectors, _ in take_rows(shards, drawn)])
 
 
 def _rank(probe: FloatArray, rows: NDArray[np.int64], shards: Sequence[Descriptors]) -> list[tuple[float, str]]:

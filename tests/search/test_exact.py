@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.errors import DataError
-from overlap.search.exact import Neighbours, score_rows, search_exact
+from overlap.search.exact import Neighbours, _widen, score_rows, search_exact
 from overlap.tables import Descriptors
 
 
@@ -172,3 +172,25 @@ def test_undefined_numbers_are_refused() -> None:
 def test_ids_that_do_not_match_the_vectors_are_refused() -> None:
     with pytest.raises(DataError, match=r"a shard has 2 ids for 3 descriptors; delete it and run the step"):
         search_exact(random_descriptors(1, 8, seed=0), [Descriptors(["a", "b"], np.zeros((3, 8), np.float16))], k=1)
+
+
+def test_every_half_is_widened_as_numpy_does_it() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(-1, 8)
+    expected = every.astype(np.float32)
+    finite = np.isfinite(expected).all(axis=1)
+    for rows in (every, every[finite], every[finite][:, ::2], expected):
+        out = np.full(rows.shape, 7, np.float32)
+        _widen(rows, out)
+        np.testing.assert_array_equal(out, rows.astype(np.float32))
+        assert np.array_equal(np.signbit(out), np.signbit(rows))
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_photos_that_come_in_the_worst_order_are_ranked_all_the_same(rising: bool) -> None:
+    photos, queries = random_descriptors(3000, 16, seed=11), random_descriptors(6, 16, seed=12, prefix="q")
+    closeness = photos.vectors.astype(np.float64) @ queries.vectors[0].astype(np.float64)
+    order = np.argsort(closeness if rising else -closeness)
+    sorted_photos = Descriptors([photos.image_ids[row] for row in order], photos.vectors[order])
+    found = search_exact(queries, cut(sorted_photos, [100, 101, 900]), k=7, block=64)
+    assert same(found, search_exact(queries, [photos], k=7, block=5000))
+    assert found.image_ids[0] == [photos.image_ids[row] for row in np.argsort(-closeness)[:7]]
