@@ -97,5 +97,6 @@ def _spread_out(
     kept = np.arange(len(order))
     for xy, size_px in zip(positions, sizes_px, strict=True):
         cells = np.floor(xy[order[kept]] * (_CELLS / np.hypot(*size_px))).astype(np.int64)
-        kept = kept[np.sort(np.unique(cells, axis=0, return_index=True)[1])]
+        numbers = cells[:, 0] * (_CELLS + 1) + cells[:, 1]  # no side is longer than the diagonal
+        kept = kept[np.sort(np.unique(numbers, return_index=True)[1])]
     return kept

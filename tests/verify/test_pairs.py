@@ -8,7 +8,7 @@ import pytest
 
 from overlap.config import VerifyConfig
 from overlap.tables import STATUSES, LocalFeatures
-from overlap.verify.pairs import threshold_of, verify_pair
+from overlap.verify.pairs import glance, strongest_features, threshold_of, verify_pair
 from overlap.verify.presets import PRESETS
 
 SIFT = VerifyConfig()
@@ -277,3 +277,31 @@ def test_a_learned_matcher_is_used_when_given(facade):
 
     assert verify_pair(picture, picture, settings=SIFT, match=match).score > 0.7
     assert asked
+
+
+def test_a_glance_stops_at_chance_and_lets_a_landmark_through():
+    many = [random_features(seed, n=1500) for seed in range(4)]
+    stopped = [glance(many[0], other, preset=PRESETS["sift"]) for other in many[1:]]
+    assert any(stopped)
+    for result, other in zip(stopped, many[1:], strict=True):
+        if result is not None:
+            assert (result.status, result.geometry, result.n_inliers) == ("no_model", "none", 0)
+            assert result.n_matches > 0
+            assert result.score < 0.02
+            again = verify_pair(many[0], other, settings=SIFT)
+            assert (again.status, again.score) == (result.status, result.score)
+    assert glance(many[0], many[0], preset=PRESETS["sift"]) is None
+    assert verify_pair(many[0], many[0], settings=SIFT).status == "ok"
+
+
+def test_a_glance_takes_no_time_where_it_saves_none():
+    few = [random_features(seed, n=1024) for seed in range(2)]
+    assert glance(few[0], few[1], preset=PRESETS["sift"]) is None
+
+
+def test_the_strongest_features_come_first():
+    features = random_features(3, n=50)
+    few = strongest_features(features, 20)
+    assert few.size_px == features.size_px
+    for name in ("xy_px", "scales_px", "angles_deg", "responses", "descriptors"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(features, name)[:20])
