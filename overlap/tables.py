@@ -134,6 +134,13 @@ PROPOSALS = _schema(
     score=(pa.float32(), True),
 )
 
+# One row a kept landmark, by stratum of the audit, and one a known overlapping landmark that is shown among them;
+# `drawn` ones are judged.
+AUDITED = _schema(landmark_id=pa.int64(), stratum=_text, drawn=pa.bool_())
+
+# One row a detector and landmark that it brought up, whatever people said of it.
+FOUND = _schema(detector=_text, landmark_id=pa.int64())
+
 # One row a removed landmark, by landmark_id. `n_queries` and `n_confirmed` count queries and photos with confirmed
 # pairs; `n_images` counts the landmark's photos in train_clean.csv; `evidence` lists item_ids.
 REMOVALS = _schema(
@@ -218,8 +225,14 @@ DOSES = _schema(
 )
 
 # An order of the methods, best first, on a version of the training set: `share` of the resamples that give it,
-# `observed` for the one that the scores themselves give.
-ORDERS = _schema(training_set=_text, networks=pa.list_(_text), share=pa.float64(), observed=pa.bool_())
+# `observed` for the one that the scores themselves give, with the share that differ from the order on the full version.
+ORDERS = _schema(
+    training_set=_text,
+    networks=pa.list_(_text),
+    share=pa.float64(),
+    observed=pa.bool_(),
+    differs_from_full=(pa.float64(), True),
+)
 
 # The versions of the training set that were trained on, and what was removed for each.
 VERSIONS = _schema(

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from overlap.cli import audit, curation, release, review, training
+from overlap.cli import audit, curation, impact, release, review, training
 from overlap.errors import OverlapError
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (curation, review, audit, release, training):
+for part in (curation, review, audit, release, training, impact):
     app.add_typer(part.app)
 
 

@@ -78,8 +78,14 @@ def estimate_effects(
     return found
 
 
-def effects_table(methods: Mapping[str, PairedScores], *, protocol: str, seed: int = 0) -> pa.Table:
-    """Estimate the effects of every method (EFFECTS)."""
+def effects_table(
+    methods: Mapping[str, PairedScores], *, protocol: str, seed: int = 0, versions: tuple[str, str] = (FULL, CLEAN)
+) -> pa.Table:
+    """Estimate the effects of every method (EFFECTS).
+
+    Args:
+        versions: the names of the two that are compared.
+    """
     rows = []
     for network, scores in methods.items():
         for (contrast, kind), estimate in estimate_effects(scores, seed=seed).items():
@@ -88,7 +94,7 @@ def effects_table(methods: Mapping[str, PairedScores], *, protocol: str, seed: i
                 {
                     "network": network,
                     "protocol": protocol,
-                    "contrast": contrast,
+                    "contrast": contrast.replace("full - clean", " - ".join(versions)),
                     "queries": kind,
                     "n_queries": int(members.sum()),
                     "n_landmarks": len(np.unique(scores.groups[members])),
@@ -123,30 +129,33 @@ def pair_scores(
     placebos: Sequence[str],
     groups: Mapping[tuple[str, str], int],
     overlapping: frozenset[tuple[str, str]],
+    versions: tuple[str, str] = (FULL, CLEAN),
 ) -> PairedScores:
-    """Arrange QUERY_SCORES of the versions ``full``, ``clean`` and the named placebos.
+    """Arrange QUERY_SCORES of two versions and the named placebos.
 
     Args:
         groups: the landmark of each query, by evaluation set and query id; its order is kept. Queries without positive
             photos under the protocol are left out.
         overlapping: the queries whose landmark the removal took.
+        versions: those that stand in for the full and the clean one.
 
     Raises:
         DataError: a version, seed or query is missing.
     """
     found = _by_version(query_scores, network, protocol)
     seeds = sorted({seed for _, seed, *_ in found})
-    queries = [query for query in groups if found.get((FULL, seeds[0], *query)) is not None] if seeds else []
+    first, second = versions
+    queries = [query for query in groups if found.get((first, seeds[0], *query)) is not None] if seeds else []
     if not queries:
-        raise DataError(f"there are no scores of {network} under the protocol {protocol!r} on the version {FULL!r}")
+        raise DataError(f"there are no scores of {network} under the protocol {protocol!r} on the version {first!r}")
 
     def rows(version: str) -> Values:
         return np.array([[_score(found, (version, seed, *query), network) for query in queries] for seed in seeds])
 
     return PairedScores(
         tuple(queries),
-        rows(FULL),
-        rows(CLEAN),
+        rows(first),
+        rows(second),
         np.stack([rows(name) for name in placebos], axis=1) if placebos else np.empty((len(seeds), 0, len(queries))),
         np.array([groups[query] for query in queries], dtype=np.int64),
         np.array([query in overlapping for query in queries], dtype=bool),

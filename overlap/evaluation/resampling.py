@@ -117,11 +117,9 @@ def as_estimate(value: float, means: Values, *, freedom: float) -> Estimate:
     Args:
         freedom: degrees of freedom; infinite for plain percentiles.
     """
-    from scipy.special import stdtrit
-    from scipy.stats import norm
+    from scipy.special import ndtr, stdtrit
 
-    further = stdtrit(freedom, (1 - LEVEL) / 2) if np.isfinite(freedom) else norm.ppf((1 - LEVEL) / 2)
-    tail = float(norm.cdf(further))
+    tail = float(ndtr(stdtrit(min(freedom, 1e9), (1 - LEVEL) / 2)))
     low, high = np.quantile(means, (tail, 1 - tail))
     return Estimate(value, float(low), float(high))
 
