@@ -65,6 +65,7 @@ class Landmarks:
     kept: tuple[LandmarkView, ...]
     n_kept: int
     text: tuple[LandmarkView, ...]
+    proposed: tuple[LandmarkView, ...] = ()
 
 
 def gather_landmarks(evidence: Evidence) -> Landmarks:
@@ -80,8 +81,8 @@ def gather_landmarks(evidence: Evidence) -> Landmarks:
     known = {row["landmark_id"]: row for row in evidence.landmarks.to_pylist()}
     removals = sorted(evidence.removals.to_pylist(), key=lambda row: (-row["n_images"], row["landmark_id"]))
     gone = {row["landmark_id"] for row in removals}
-    text = _text_candidates(evidence.items, answers, known, gone)
-    candidates = {view.landmark_id: view.answers for view in text}
+    wholes = _judged_whole(evidence.items, answers, known, gone)
+    candidates = {view.landmark_id: view.answers for view in wholes}
     kept = sorted(
         (i for i in pairs if i not in gone and _is_suspicious(pairs[i], evidence.threshold)), key=_worst(pairs)
     )
@@ -89,7 +90,8 @@ def gather_landmarks(evidence: Evidence) -> Landmarks:
         removed=tuple(_removed(row, pairs, candidates, evidence) for row in removals),
         kept=tuple(_kept(i, pairs[i], known, evidence.limits) for i in kept[: evidence.limits.kept_landmarks]),
         n_kept=len(kept),
-        text=text,
+        text=tuple(view for view in wholes if view.origin not in ("closure", "audit")),
+        proposed=tuple(view for view in wholes if view.origin == "closure"),
     )
 
 
@@ -168,7 +170,7 @@ def _verified_of(evidence: Evidence) -> dict[Pair, dict[str, Any]]:
     return {_pair(row): row for row in rows.select(columns).to_pylist()}
 
 
-def _text_candidates(
+def _judged_whole(
     items: pa.Table, answers: Mapping[str, Counter[str]], known: Mapping[int, Mapping[str, Any]], gone: set[int]
 ) -> tuple[LandmarkView, ...]:
     views = [
@@ -176,7 +178,7 @@ def _text_candidates(
             landmark_id=row["landmark_id"],
             name=known.get(row["landmark_id"], _UNKNOWN)["landmark_name"],
             evaluation_set="",
-            origin="text",
+            origin=row["origin"],
             n_images=known.get(row["landmark_id"], _UNKNOWN)["n_images"],
             reason="",
             answers=dict(answers.get(row["item_id"], {})),
@@ -194,9 +196,9 @@ def _removed(
     candidates: Mapping[int, Mapping[str, int]],
     evidence: Evidence,
 ) -> LandmarkView:
-    by_name = row["origin"] == "text"
+    whole = row["origin"] in _WHY_REMOVED
     galleries = _galleries(pairs.get(row["landmark_id"], []), evidence.limits)
-    if by_name and not galleries:
+    if whole and not galleries:
         galleries = _album(evidence.photos.get(row["landmark_id"], ()), evidence.limits)
     return LandmarkView(
         landmark_id=row["landmark_id"],
@@ -207,14 +209,23 @@ def _removed(
         reason=_reason(row),
         galleries=galleries[: evidence.limits.galleries_per_landmark],
         n_galleries=len(galleries),
-        answers=candidates.get(row["landmark_id"], {}) if by_name else {},
+        answers=candidates.get(row["landmark_id"], {}) if whole else {},
         removed=True,
     )
 
 
+_WHY_REMOVED: Mapping[str, str] = MappingProxyType(
+    {
+        "text": "Its name holds a word of the evaluation set's place",
+        "closure": "Its photos or its name link it to a landmark that is in an evaluation set",
+        "audit": "The audit of kept landmarks put it beside the evaluation sets",
+    }
+)
+
+
 def _reason(row: Mapping[str, Any]) -> str:
-    if row["origin"] == "text":
-        return "Its name holds a word of the evaluation set's place, and reviewers found it there."
+    if row["origin"] in _WHY_REMOVED:
+        return f"{_WHY_REMOVED[row['origin']]}, and reviewers found it there."
     photos = "1 photo is" if row["n_confirmed"] == 1 else f"{row['n_confirmed']:,} photos are"
     queries = "1 query" if row["n_queries"] == 1 else f"{row['n_queries']:,} queries"
     return f"{photos} confirmed to show the landmark of {queries}."

@@ -223,7 +223,7 @@ def _row_of(row: Mapping[str, str]) -> str:
 
 def _seen(row: Mapping[str, str]) -> bool:
     """Tell whether a pair was confirmed; a landmark confirmed as a whole has no evaluation set."""
-    return row["origin"] not in _WHOLE
+    return row["origin"] != "text" and bool(row["evaluation_set"])
 
 
 def _cells(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> dict[tuple[str, str], int | None]:

@@ -20,6 +20,7 @@ from typing import Any
 from overlap.config import Config, fingerprint
 from overlap.errors import ArtifactError, ConfigError
 from overlap.images import PhotoLimits, stamp_file
+from overlap.steps.journal import timed, write_line
 from overlap.store import Store, read_json, write_json
 from overlap.workers import MapShards
 
@@ -35,6 +36,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "names": ("train", "names"),
         "features": (*_RETRIEVAL, "verify"),
         "verified": (*_RETRIEVAL, "verify"),
+        "audit": (*_RETRIEVAL, "verify", "audit", "policy"),
+        "audited": (*_RETRIEVAL, "verify", "audit", "policy"),
         "closure": (*_RETRIEVAL, "verify", "closure"),
         "queue": (*_RETRIEVAL, "verify", "names", "review.threshold"),
     }
@@ -99,7 +102,10 @@ def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None
         ArtifactError: another run holds it.
     """
     store = Store(config.store)
-    with store.lock():
+    with store.lock() as n_unfinished:
+        write_line(store, event="run", config=config.name, again=n_unfinished)
+        if n_unfinished:
+            say(f"a run was stopped before: {n_unfinished} shards that it had begun are done again")
         yield Run(config, store, map_shards, say)
 
 
@@ -119,7 +125,8 @@ def run_shards(run: Run, shards: Sequence[Shard], worker: Callable[[Shard], None
     missing = [shard for shard in shards if not run.store.exists(shard.step, shard.fingerprint)]
     if len(missing) < len(shards):
         run.say(f"{label}: {len(shards) - len(missing)} of {len(shards)} shards are already stored")
-    run.map_shards(worker, missing, label=label, sizes=[shard.size for shard in missing])
+        write_line(run.store, step=shards[0].step, kept=len(shards) - len(missing))
+    run.map_shards(timed(worker), missing, label=label, sizes=[shard.size for shard in missing])
 
 
 def put_list(run: Run, step: str, shards: Sequence[Shard]) -> str:

@@ -164,6 +164,20 @@ def test_a_landmark_counts_once_and_what_was_seen_goes_first():
     assert [(row.n_landmarks, row.n_images) for row in found] == [(1, 7), (1, 2), (0, 0), (2, 9)]
 
 
+def test_landmarks_confirmed_as_a_whole_have_rows_of_their_own_where_there_are_any():
+    rows = [removal(1, "ROxf", 2), removal(2, "", 3, origin="closure"), removal(3, "", 4, origin="audit")]
+    found = overlap_table(as_table(rows, REMOVALS), n_queries=QUERIES, duplicated_queries=DUPLICATED)
+    assert [(row.name, row.n_landmarks, row.n_images) for row in found] == [
+        ("RPar", 0, 0),
+        ("ROxf", 1, 2),
+        ("TEXT", 0, 0),
+        ("CLOSURE", 1, 3),
+        ("AUDIT", 1, 4),
+        ("TOTAL", 3, 9),
+    ]
+    assert [row.n_duplicated for row in found[2:5]] == [None, None, None]
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 9), st.sampled_from(["RPar", "ROxf"]), st.sampled_from(["global", "closure", "text"])),

@@ -1,0 +1,218 @@
+"""The audit of what was kept: drawn, put before the reviewers, and summed up to a bound."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overlap.audit.bound import Bound, Stratum, bound_overlap
+from overlap.audit.calibration import Calibration, Reliability, fit_chance, validate_chance
+from overlap.audit.capture import Capture, estimate_missing
+from overlap.audit.negatives import FalseMatches, measure_false_matches
+from overlap.audit.sample import CHECK, count_strata, draw_audit, rank_landmarks
+from overlap.config import Config, fingerprint
+from overlap.errors import DataError
+from overlap.policy import Policy, load_policy
+from overlap.review.ids import item_id
+from overlap.review.queue import believed, item
+from overlap.sheets import read_rows
+from overlap.steps.closure import read_proposals
+from overlap.steps.photos import read_photos
+from overlap.steps.publish import decide_removals
+from overlap.steps.retrieve import read_candidates
+from overlap.steps.review import open_reviews
+from overlap.steps.run import Run, find_current, is_current, recorded
+from overlap.steps.verify import read_verified
+from overlap.store import read_json, read_table, write_json, write_table
+from overlap.tables import AUDITED, CONFIRMING, FOUND, REVIEW_ITEMS, as_table
+from overlap.verify.pairs import review_threshold_of, threshold_of
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Hold what the audit says; a part without its data is None.
+
+    Args:
+        judged: landmarks the reviewers were shown, checks among them.
+    """
+
+    policy: str
+    strata: tuple[Stratum, ...]
+    recognised: int
+    checks: int
+    bound: Bound
+    judged: int
+    capture: Capture
+    false_matches: FalseMatches | None
+    calibration: Calibration | None
+    reliability: Reliability | None
+
+
+def sample_audit(run: Run) -> pa.Table:
+    """Draw kept landmarks, and known ones among them, and put them before the reviewers; return AUDITED.
+
+    Raises:
+        ReviewError: there is no vote yet.
+    """
+    config = run.config
+    with recorded(run, "audit") as finish:
+        removals = decide_removals(config)
+        reviews = open_reviews(config)
+        known = reviews.read_items()
+        whole = set(known.filter(pc.is_null(known["query_id"]))["landmark_id"].to_pylist())
+        seen = rank_landmarks(read_candidates(config), read_verified(config))
+        audited = draw_audit(
+            read_photos(config, "landmarks"), removals, seen, settings=config.audit, asked_already=whole
+        )
+        artefact = fingerprint("audit", config.policy, audited.to_pylist())
+        if not run.store.exists("audit", artefact):
+            with run.store.put("audit", artefact) as folder:
+                write_table(folder, "audited", audited)
+                write_json(folder, "policy", load_policy(config.policy.name).model_dump())
+        drawn = audited.filter(audited["drawn"])["landmark_id"].to_pylist()
+        rows = [item("", None, None, each, origin="audit", score=None) for each in drawn if each not in whole]
+        reviews.add_items(as_table(rows, REVIEW_ITEMS))
+        n_checks = pc.sum(pc.equal(audited["stratum"], CHECK)).as_py() or 0
+        finish(artefact, kept=audited.num_rows - n_checks, drawn=len(drawn) - n_checks, checks=n_checks)
+    return audited
+
+
+def report_audit(run: Run) -> Audit:
+    """Sum up what the reviewers said of the audited landmarks.
+
+    Raises:
+        ArtifactError: no audit was drawn with these settings.
+        ReviewError: reviewers have not judged every landmark that was drawn.
+    """
+    config = run.config
+    with recorded(run, "audited") as finish:
+        audit = _sum_up(config)
+        artefact = fingerprint("audited", asdict(audit))
+        if not run.store.exists("audited", artefact):
+            with run.store.put("audited", artefact) as folder:
+                write_json(folder, "audit", asdict(audit))
+        finish(artefact, judged=audit.judged, bound=audit.bound.remaining)
+    return audit
+
+
+def read_audit(config: Config) -> Mapping[str, Any] | None:
+    """Return the last report of the audit as plain values, or None when there is none with these settings."""
+    if not is_current(config, "audited"):
+        return None
+    found = read_json(find_current(config, "audited"), "audit")
+    return found if isinstance(found, dict) else None
+
+
+def read_found(config: Config) -> pa.Table:
+    """Return FOUND: which detector brought up which landmark.
+
+    ``photos``: a pair that went to people; ``names``: a configured word in its name; ``closure``: links or a name like
+    that of a confirmed landmark; ``copies``: nearly the same picture.
+    """
+    candidates = read_candidates(config)
+    threshold = review_threshold_of(config.verify, config.review.threshold)
+    pairs = believed(read_verified(config), threshold=threshold)
+    named = candidates.filter(pc.equal(candidates["origin"], "text"))
+    copies = candidates.filter(pc.equal(candidates["origin"], "copy"))
+    parts = {"photos": pairs, "names": named, "closure": read_proposals(config), "copies": copies}
+    rows = [
+        {"detector": name, "landmark_id": each}
+        for name, table in parts.items()
+        for each in sorted(set(table["landmark_id"].to_pylist()))
+    ]
+    return as_table(rows, FOUND)
+
+
+def _sum_up(config: Config) -> Audit:
+    policy = load_policy(config.policy.name)
+    audited = read_table(find_current(config, "audit"), "audited", AUDITED)
+    strata, recognised, checks = count_strata(audited, _verdicts(config, policy, audited))
+    removals = decide_removals(config)
+    found, removed = read_found(config), removals["landmark_id"].to_pylist()
+    scores, same, landmarks = _known_pairs(config, controls=_read_controls(config))
+    return Audit(
+        policy=policy.name,
+        strata=tuple(strata),
+        recognised=recognised,
+        checks=checks,
+        bound=bound_overlap(strata, recognised=recognised, checks=checks),
+        judged=sum(stratum.judged for stratum in strata) + checks,
+        capture=estimate_missing(found, removed, detectors=len(set(found["detector"].to_pylist()))),
+        false_matches=_false_matches(config, removals),
+        calibration=fit_chance(scores, same) if _both(same) else None,
+        reliability=_validated(scores, same, landmarks),
+    )
+
+
+def _verdicts(config: Config, policy: Policy, audited: pa.Table) -> dict[int, bool | None]:
+    votes = open_reviews(config).counting_votes()
+    answers = CONFIRMING | ({"unsure"} if policy.unsure_confirms else frozenset())
+    yes: dict[str, int] = defaultdict(int)
+    said: dict[str, int] = defaultdict(int)
+    for asked, answer in zip(votes["item_id"].to_pylist(), votes["answer"].to_pylist(), strict=True):
+        said[asked] += 1
+        yes[asked] += answer in answers
+    verdicts: dict[int, bool | None] = {}
+    for landmark in audited.filter(audited["drawn"])["landmark_id"].to_pylist():
+        asked = item_id("", None, None, landmark)
+        confirmed, done = yes[asked] >= policy.confirmations, said[asked] >= config.review.reviewers
+        verdicts[landmark] = True if confirmed else False if done else None
+    return verdicts
+
+
+def _read_controls(config: Config) -> set[int]:
+    if config.audit.elsewhere is None:
+        return set()
+    path = config.audit.elsewhere
+    known = set(read_photos(config, "landmarks")["landmark_id"].to_pylist())
+    controls = set()
+    for line, (text,) in read_rows(path, ("landmark_id",)):
+        if not text.isdecimal() or int(text) not in known:
+            raise DataError(f"{path} line {line}: landmark_id {text!r} is no landmark of the training set")
+        controls.add(int(text))
+    return controls
+
+
+def _false_matches(config: Config, removals: pa.Table) -> FalseMatches | None:
+    controls = _read_controls(config)
+    if config.audit.elsewhere is None:
+        return None
+    best = {
+        each: scores[0] for each, scores in rank_landmarks(read_candidates(config), read_verified(config)).best.items()
+    }
+    seen = removals.filter(pc.greater(removals["n_confirmed"], 0))["landmark_id"].to_pylist()
+    return measure_false_matches(best, controls, seen, threshold=threshold_of(config.verify))
+
+
+def _known_pairs(config: Config, *, controls: set[int]) -> tuple[Any, Any, Any]:
+    """Return scores, truth and landmark of the verified pairs that people judged, and of those of controls."""
+    votes = open_reviews(config).counting_votes()
+    said: dict[tuple[Any, ...], bool] = {}
+    columns = ("evaluation_set", "query_id", "image_id")
+    for *pair, answer in zip(*(votes[name].to_pylist() for name in (*columns, "answer")), strict=True):
+        said[tuple(pair)] = said.get(tuple(pair), False) or answer in CONFIRMING
+    known = [
+        (row["score"], said.get(tuple(row[name] for name in columns), False), row["landmark_id"])
+        for row in read_verified(config).select([*columns, "landmark_id", "score"]).to_pylist()
+        if tuple(row[name] for name in columns) in said or row["landmark_id"] in controls
+    ]
+    scores, same, landmarks = zip(*known, strict=True) if known else ((), (), ())
+    return np.array(scores, np.float64), np.array(same, bool), np.array(landmarks, np.int64)
+
+
+def _both(same: Any) -> bool:
+    return bool(len(same)) and bool(same.any()) and not bool(same.all())
+
+
+def _validated(scores: Any, same: Any, landmarks: Any) -> Reliability | None:
+    """Validate where every fold can have same and different pairs of at least two landmarks each."""
+    if not _both(same) or min(len(set(landmarks[same])), len(set(landmarks[~same]))) < 2:
+        return None
+    try:
+        return validate_chance(scores, same, landmarks)
+    except DataError:
+        return None
