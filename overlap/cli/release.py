@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from overlap.cli.options import OutOption
+from overlap.cli.options import ConfigOption, OutOption, SetOption, open_config
 from overlap.errors import CheckError
 
 app = typer.Typer()
@@ -36,6 +36,20 @@ def verify_release(
         raise CheckError(f"{folder} is not what it says:\n" + "\n".join(f"  - {text}" for text in differences))
     typer.echo(f"{folder}: proven: {source} minus the removals is the release, and every checksum holds")
     typer.echo(f"seal: {seal_of(folder)}")
+
+
+@app.command("verify-evidence")
+def verify_evidence(folder: ReleaseArgument, config: ConfigOption, overrides: SetOption = None) -> None:
+    """Verify the recorded pairs again from the photos; exit code 1 names what differs and what is gone."""
+    from overlap.steps.repeat import verify_evidence as repeat
+
+    with open_config(config, overrides) as run:
+        n_pairs, differences = repeat(run, folder)
+    if differences:
+        raise CheckError(
+            f"{folder}: the evidence is not confirmed:\n" + "\n".join(f"  - {text}" for text in differences)
+        )
+    typer.echo(f"{folder}: {n_pairs} pairs verified again from the photos: all as recorded")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """A release beside the counts that the paper prints in its Tables 2 and 3."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,10 @@ def _count(folder: Path) -> dict[tuple[str, str, str], int]:
         overlap, sizes = overlap_rows(folder, said), dict(zip(("upstream", "release"), size_rows(said), strict=False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise CheckError(f"{folder} holds no release that can be read: {error}") from None
-    tables = [("2", _OVERLAP, overlap), ("3", _SIZES, sizes)]
+    tables: list[tuple[str, tuple[str, ...], Mapping[str, tuple[int | None, ...]]]] = [
+        ("2", _OVERLAP, overlap),
+        ("3", _SIZES, sizes),
+    ]
     return {
         (table, row, column): count
         for table, columns, rows in tables

@@ -13,19 +13,21 @@ import pyarrow.compute as pc
 from overlap.config import Config
 from overlap.datasets.catalogue import read_evaluation_set, read_landmarks, upstream_files
 from overlap.errors import ReviewError
+from overlap.evidence import choose
 from overlap.manifests.release import write_release
 from overlap.policy import Policy, decide, explain, load_policy
 from overlap.report.page import write_report
 from overlap.report.tables import OverlapRow, SizesRow, overlap_table, render_csv, sizes_table
-from overlap.review.queue import build_items
+from overlap.review.queue import believed, build_items
 from overlap.sheets import csv_bytes
+from overlap.steps.evidence import gather_evidence
 from overlap.steps.photos import find_probes
 from overlap.steps.report import Decided, gather_content, make_thumbnails
 from overlap.steps.review import open_reviews
 from overlap.steps.run import Run, is_current
 from overlap.steps.verify import read_verified
 from overlap.tables import ANSWERS, CANDIDATES, REVIEW_ITEMS, VERIFIED, VOTES
-from overlap.verify.pairs import threshold_of
+from overlap.verify.pairs import review_threshold_of, threshold_of
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,15 @@ def publish(run: Run) -> Published:
         removals, n_queries=decided.n_queries, duplicated_queries=decided.decision.duplicated_queries
     )
     sizes = _sizes(decided.landmarks, removals, release_name(config))
+    about = _about(config, policy, decided)
     folder = write_release(
         release_folder(config),
         upstream=upstream_files(config.train),
         removals=removals,
         reasons=explain(policy, removals),
-        about=_about(config, policy, decided),
+        about=about,
         extra={
+            **gather_evidence(run, about, _evidence_tables(config, policy, decided)),
             "evidence.csv": csv_bytes(_evidence(decided)),
             "table2.csv": render_csv(overlap).encode(),
             "table3.csv": render_csv(sizes).encode(),
@@ -180,6 +184,18 @@ def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
         name: Path(value).name if name in ("path", "weights", "matcher_weights") and value else value
         for name, value in values.items()
     }
+
+
+def _evidence_tables(config: Config, policy: Policy, decided: Decided) -> choose.Decided:
+    threshold = review_threshold_of(config.verify, config.review.threshold)
+    return choose.Decided(
+        decided.decision.removals,
+        explain(policy, decided.decision.removals),
+        decided.items,
+        decided.votes,
+        believed(decided.verified, threshold=threshold),
+        decided.landmarks,
+    )
 
 
 def _evidence(decided: Decided) -> pa.Table:

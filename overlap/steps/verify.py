@@ -127,8 +127,13 @@ def read_verified(config: Config) -> pa.Table:
 
 def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
     """Return what reads the stored local features of a photo by its source and id; None for one that has none."""
+    return feature_reader(feature_folders(config))
+
+
+def feature_folders(config: Config) -> tuple[Path, ...]:
+    """Return the folders of the run's local features."""
     whole = find_current(config, "features")
-    return _feature_reader(tuple(shard_folders(Store(config.store), "features", whole.name)))
+    return tuple(shard_folders(Store(config.store), "features", whole.name))
 
 
 def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> list[Shard]:
@@ -213,7 +218,7 @@ def _store_features(shard: Shard) -> None:
 
 def _store_pairs(shard: Shard) -> None:
     work: _Pairs = shard.work
-    read = _feature_reader(work.folders)
+    read = feature_reader(work.folders)
     rows = []
     for row in work.rows:
         query, photo = _pair_keys(row, work.train)
@@ -241,7 +246,8 @@ def _verify_row(
     }
 
 
-def _feature_reader(folders: tuple[Path, ...]) -> Callable[[PhotoKey], LocalFeatures | None]:
+def feature_reader(folders: tuple[Path, ...]) -> Callable[[PhotoKey], LocalFeatures | None]:
+    """Return what reads stored local features, as open_features does; the last photos are kept in memory."""
     places = {
         (source, image_id): (folder, row)
         for folder in folders
