@@ -1,4 +1,9 @@
-"""Flow ``curate``: from photos to the review queue."""
+"""Flow ``curate``: from photos to the review queue.
+
+A deployment of prefect.yaml, or ``python -m flows.curate CONFIG [KEY=VALUE ...]``.
+"""
+
+import sys
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -18,3 +23,7 @@ def curate(config: str, overrides: tuple[str, ...] = ()) -> None:
     """
     with open_flow_run(config, overrides) as run:
         pipeline.curate(run)
+
+
+if __name__ == "__main__":
+    curate(sys.argv[1], tuple(sys.argv[2:]))

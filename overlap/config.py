@@ -60,7 +60,7 @@ class EvaluationConfig(Section):
 class SyntheticConfig(Section):
     """The synthetic world that ``format = "synthetic"`` renders when it is not there yet.
 
-    ``far_ids`` landmarks are further ids of buildings that are asked for, whose photos show sides and backs only.
+    ``far_ids`` landmarks are further ids of buildings that are asked for, whose photos show the inside only.
     """
 
     seed: int = 7
@@ -283,8 +283,14 @@ class ImpactConfig(Section):
 
 
 class RunConfig(Section):
-    """How the work is cut and guarded; none of it changes a result."""
+    """How the work is cut and guarded; none of it changes a result.
 
+    ``engine`` is what the flows run shards with: processes of this machine, or Dask workers, of a cluster at
+    ``dask_address`` (``tcp://host:8786``) or else of a local one with ``workers`` processes.
+    """
+
+    engine: Literal["processes", "dask"] = "processes"
+    dask_address: str | None = None
     workers: Annotated[int, Field(ge=0)] = 0
     photos_per_shard: Count = 1000
     pairs_per_shard: Count = 2000

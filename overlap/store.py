@@ -81,8 +81,8 @@ class Store:
             shutil.rmtree(draft, ignore_errors=True)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for one run; sweep what killed runs left.
+    def lock(self) -> Iterator[int]:
+        """Hold the store for one run; sweep what killed runs left, and say how many unfinished artefacts that was.
 
         Raises:
             ArtifactError: another run holds it.
@@ -100,9 +100,10 @@ class Store:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            for draft in self.root.glob("*/.*"):
+            drafts = [path for path in self.root.glob("*/.*") if path.is_dir()]
+            for draft in drafts:
                 shutil.rmtree(draft, ignore_errors=True)
-            yield
+            yield len(drafts)
 
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:

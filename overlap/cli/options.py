@@ -36,10 +36,16 @@ def open_config(path: Path, overrides: list[str] | None, *, follows: bool = Fals
     Args:
         follows: another process of the same command holds the store and does the talking.
     """
+    from overlap.errors import ConfigError
     from overlap.steps.run import follow_run, open_run
     from overlap.workers import map_in_processes
 
     config = load(path, overrides)
+    if config.run.engine != "processes":
+        raise ConfigError(
+            f"{path}: run.engine = {config.run.engine!r} is for the flows; start 'python -m flows.curate {path}', "
+            "or add --set run.engine=processes to work on this machine alone"
+        )
     console = make_console()
     with map_in_processes(config.run.workers, console=console) as map_shards:
         if follows:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from overlap.config import Config
+from overlap.steps.journal import add_up, read_last_run
 from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
 from overlap.steps.run import SECTIONS, read_record, settings_of
@@ -21,7 +22,8 @@ def render_status(config: Config) -> "Group":
     steps.columns[3].justify = "right"
     for step in SECTIONS:
         steps.add_row(step, *_row(config, step))
-    return Group(f"{config.name}: {config.store}", steps, *_review_lines(config), _release_line(config))
+    lines = [*_rate_lines(config), *_review_lines(config), _release_line(config)]
+    return Group(f"{config.name}: {config.store}", steps, *lines)
 
 
 def _row(config: Config, step: str) -> tuple[str, str, str, str]:
@@ -31,6 +33,16 @@ def _row(config: Config, step: str) -> tuple[str, str, str, str]:
     state = "done" if record.settings == settings_of(config, step) else "outdated"
     counts = "\n".join(f"{count:,} {name.replace('_', ' ')}" for name, count in record.counts.items())
     return state, counts, f"{record.seconds:,.1f}", record.finished_at[:16].replace("T", " ")
+
+
+def _rate_lines(config: Config) -> list[str]:
+    """Say how fast the last run was, where it had something to do."""
+    return [
+        f"last run, {work.step}: {work.n:,} in {work.seconds:,.1f} s, {work.rate:,.1f} a second, at most "
+        f"{work.peak_mb:,.0f} MB a worker"
+        for work in add_up(read_last_run(Store(config.store)))
+        if work.n_shards
+    ]
 
 
 def _review_lines(config: Config) -> list[str]:

@@ -1,13 +1,22 @@
+"""The flows give what the command gives, on processes of this machine and on Dask workers."""
+
 import importlib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from overlap.config import load_config
+from overlap.steps.journal import read_last_run
+from overlap.steps.pipeline import curate
+from overlap.steps.publish import publish
 from overlap.steps.verify import read_verified
+from overlap.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]
+# What tiny noise gives becomes removals, so that the releases have something to differ in.
+SETTINGS = ("policy.name=automatic", "verify.threshold=0.0", "run.photos_per_shard=2", "run.pairs_per_shard=2")
 
 
 def _deployments() -> list[dict]:
@@ -33,21 +42,67 @@ def test_the_server_is_found_on_loopback_and_sends_nothing():
     assert settings["server"]["analytics_enabled"] is False
 
 
-@pytest.mark.timeout(280)
-@pytest.mark.filterwarnings("default")
-def test_the_flow_gives_the_same_table_as_the_command(tiny_photos: Path, tmp_path: Path, open_quietly, monkeypatch):
-    monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    from prefect.testing.utilities import prefect_test_harness
+@pytest.fixture(scope="module")
+def harness() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        from prefect.testing.utilities import prefect_test_harness
 
+        with prefect_test_harness(server_startup_timeout=200):
+            yield
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def _released(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ("train_clean.csv", "removals.csv")}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("default")
+def test_the_flow_gives_the_same_table_as_the_command(tiny_photos: Path, tmp_path: Path, open_quietly, harness: None):
     from flows.curate import curate as flow
-    from overlap.steps.pipeline import curate
 
     path = tiny_photos / "config.toml"
-    with prefect_test_harness(server_startup_timeout=120):
-        flow(str(path), (f"store={str(tmp_path / 'flow')!r}",))
+    flow(str(path), (f"store={str(tmp_path / 'flow')!r}",))
     config = load_config(path)
     with open_quietly(config) as run:
         curate(run)
     by_flow = read_verified(config.model_copy(update={"store": tmp_path / "flow"}))
     assert by_flow.num_rows == 6
     assert by_flow.equals(read_verified(config))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("default")
+def test_the_flow_on_dask_gives_the_same_release_byte_for_byte(
+    tiny_photos: Path, tmp_path: Path, open_quietly, harness: None, address: str
+):
+    from prefect.client.orchestration import get_client
+
+    from flows.curate import curate as flow
+
+    path, store = tiny_photos / "config.toml", f"store={str(tmp_path / 'dask')!r}"
+    flow(str(path), (store, "run.engine=dask", f"run.dask_address={address!r}", *SETTINGS))
+    elsewhere = {line["worker"] for line in read_last_run(Store(tmp_path / "dask")) if "worker" in line}
+    assert len(elsewhere) == 2, "both workers did shards"
+    with get_client(sync_client=True) as client:
+        (report,) = [one for one in client.read_artifacts() if one.key == "run-report"]
+    assert "| verified | 3 |" in str(report.data)
+    here, there = load_config(path, SETTINGS), load_config(path, (store, *SETTINGS, "release.name=dask"))
+    with open_quietly(here) as run:
+        curate(run)
+        local = publish(run)
+    with open_quietly(there) as run:
+        on_dask = publish(run)
+    assert read_verified(there).equals(read_verified(here))
+    assert _released(on_dask.folder) == _released(local.folder)
+    assert (local.folder / "removals.csv").read_text().count("\n") > 1
