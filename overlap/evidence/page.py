@@ -34,7 +34,7 @@ def render_page(about: Mapping[str, Any], landmarks: Sequence[Mapping[str, Any]]
         "default-src 'none'; img-src 'self' file: blob:; base-uri 'none'; form-action 'none'; "
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
-    return _template().render(
+    page = _template().render(
         about=about,
         removed=[landmark for landmark in landmarks if landmark["removed"]],
         kept=[landmark for landmark in landmarks if not landmark["removed"]],
@@ -42,6 +42,7 @@ def render_page(about: Mapping[str, Any], landmarks: Sequence[Mapping[str, Any]]
         script=script,
         security=policy,
     )
+    return page.lstrip()
 
 
 def place_points(inliers: Sequence[Sequence[float]]) -> list[tuple[list[float], str]]:

@@ -23,7 +23,7 @@ from overlap.sheets import csv_bytes
 from overlap.steps.evidence import gather_evidence
 from overlap.steps.photos import find_probes
 from overlap.steps.report import Decided, gather_content, make_thumbnails
-from overlap.steps.review import open_reviews
+from overlap.steps.review import audit_votes, open_reviews
 from overlap.steps.run import Run, is_current
 from overlap.steps.verify import read_verified
 from overlap.tables import ANSWERS, CANDIDATES, REVIEW_ITEMS, VERIFIED, VOTES
@@ -45,7 +45,8 @@ def publish(run: Run) -> Published:
 
     Raises:
         ReviewError: the policy needs votes and there are none.
-        DataError: an upstream file is wrong, or the release is there with other content.
+        DataError: an upstream file is wrong.
+        CheckError: a vote was changed, or the release is there with other content.
     """
     config = run.config
     policy = load_policy(config.policy.name)
@@ -93,6 +94,8 @@ def decide_removals(config: Config) -> pa.Table:
 
 
 def _decide(config: Config, policy: Policy, *, say: Callable[[str], None]) -> Decided:
+    if policy.evidence == "votes":
+        audit_votes(config)
     reviews = open_reviews(config)
     items, votes = reviews.read_items(), reviews.counting_votes()
     verified = read_verified(config) if _has_verified(config, policy) else VERIFIED.empty_table()
