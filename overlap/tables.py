@@ -244,6 +244,22 @@ VERSIONS = _schema(
     landmark_ids=pa.list_(pa.int64()),
 )
 
+# One stage beside two: how database photos are described, what training took and what a photo takes (describing, and
+# finding the object where that comes first; not reading), and what is reached.
+STAGES = _schema(
+    method=_text,
+    seed=pa.int64(),
+    evaluation_set=_text,
+    protocol=_text,
+    map=(pa.float64(), True),
+    training_s=pa.float64(),
+    photo_ms=pa.float64(),
+)
+
+# How well boxes that were found without labels meet the queries' own: mean intersection over union, and the share of
+# queries where it is a half or more.
+BOXES = _schema(method=_text, seed=pa.int64(), n_queries=pa.int64(), mean_iou=pa.float64(), half=pa.float64())
+
 # A photo that could not be used, and why; shown in the report, never dropped silently.
 QUARANTINE = _schema(image_id=_text, source=_text, path=_text, reason=_text)
 

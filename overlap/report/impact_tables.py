@@ -123,6 +123,38 @@ def versions_grid(versions: pa.Table) -> Grid:
     )
 
 
+def stages_grid(stages: pa.Table) -> Grid:
+    """Show STAGES: mAP by protocol over all evaluation sets and seeds, training time and time a photo."""
+    rows = []
+    for method in _in_order(stages["method"].to_pylist()):
+        own = [row for row in stages.to_pylist() if row["method"] == method]
+        protocols = {
+            protocol: _average([row["map"] for row in own if row["protocol"] == protocol and row["map"] is not None])
+            for protocol in ("easy", "medium", "hard")
+        }
+        seconds, photo_ms = (float(np.mean([row[name] for row in own])) for name in ("training_s", "photo_ms"))
+        rows.append((method, *map(per_cent, protocols.values()), f"{seconds:.0f}", f"{photo_ms:.1f}"))
+    return Grid(
+        "One stage or two: mAP in per cent, mean over evaluation sets and seeds",
+        ("METHOD", "EASY", "MEDIUM", "HARD", "TRAINING S", "MS A PHOTO"),
+        tuple(rows),
+    )
+
+
+def boxes_grid(boxes: pa.Table) -> Grid:
+    """Show BOXES, mean over seeds."""
+    rows = []
+    for method in _in_order(boxes["method"].to_pylist()):
+        own = [row for row in boxes.to_pylist() if row["method"] == method]
+        iou, half = (float(np.mean([row[name] for row in own])) for name in ("mean_iou", "half"))
+        rows.append((method, str(own[0]["n_queries"]), f"{iou:.3f}", f"{half:.0%}"))
+    return Grid(
+        "Boxes found without labels against the queries' boxes",
+        ("BOX", "#QUERIES", "MEAN IOU", "IOU 0.5 OR MORE"),
+        tuple(rows),
+    )
+
+
 def grid_csv(grid: Grid) -> bytes:
     """Return a grid as CSV, safe to open in a spreadsheet; a dash becomes an empty cell."""
     text = io.StringIO()
