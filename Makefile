@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 export PIP_NO_INPUT = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-long check format app serve manifest bench clean
+.PHONY: help setup demo test test-long check format app serve manifest bench bench-train clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ manifest: setup ## publish the release of CONFIG=...
 
 bench: setup ## the benchmarks; PHOTOS=... for those that need real photos
 	$(BIN)/python -m benchmarks
+
+bench-train: setup ## photos a second of every network, forward and training
+	$(BIN)/python benchmarks/train.py
 
 clean: ## remove what runs and tools wrote, not the releases
 	rm -rf runs .prefect .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
