@@ -2,9 +2,9 @@
 
     python -m benchmarks.policies [--seeds 1 2 3 4 5] [--folder FOLDER]
 
-Every world has second ids of buildings that queries see (split) and further ids with photos of sides and backs only
-(far). Simulated reviewers make no mistake, so what differs is the policies alone. Closure and votes are repeated until
-nothing new is proposed.
+Every world has second ids of buildings that queries see (split) and further ids with photos of the inside only (far).
+Simulated reviewers make no mistake, so what differs is the policies alone. Closure and votes are repeated until nothing
+new is proposed.
 """
 
 import argparse
@@ -32,14 +32,16 @@ name = "parsynth"
 root = "world"
 [synthetic]
 seed = {seed}
-landmarks = 24
-photos_per_landmark = 7
-size_px = 400
+landmarks = 14
+photos_per_landmark = 6
+size_px = 320
 far_ids = 2
 [search]
-k = 40
+k = 25
+[closure]
+k = 25
 [verify]
-size_px = 640
+size_px = 480
 keypoints = 1024
 """
 

@@ -170,7 +170,7 @@ def _chances_drawn(drawn: NDArray[np.int64], stratum: Stratum, n_overlapping: in
     others = stratum.size - n_overlapping
     rest = stratum.judged - drawn
     logs = _log_choose(n_overlapping, drawn) + _log_choose(others, rest) - _log_choose(stratum.size, stratum.judged)
-    chances: NDArray[np.float64] = np.where((rest >= 0) & (rest <= others), np.exp(logs), 0.0)
+    chances: NDArray[np.float64] = np.exp(np.where((rest >= 0) & (rest <= others), logs, -np.inf))
     return chances
 
 

@@ -1,17 +1,21 @@
 """The commands for who must defend a release: closure, audit, and policies compared."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from overlap.cli.options import ConfigOption, SetOption, open_config
+from overlap.cli.options import ConfigOption, SetOption, load, open_config
 
 if TYPE_CHECKING:
+    from overlap.counterfactual import Least
     from overlap.steps.audit import Audit
+    from overlap.steps.policies import Compared
 
 app = typer.Typer()
 audits = typer.Typer(help="Say what the review can have missed.", no_args_is_help=True)
 app.add_typer(audits, name="audit")
+policies = typer.Typer(help="Look at removal policies.", no_args_is_help=True)
+app.add_typer(policies, name="policy")
 
 
 @app.command()
@@ -69,3 +73,39 @@ def _lines(audit: "Audit") -> list[str]:
     if audit.reliability is not None:
         lines.append(f"Brier score of the chance of a pair: {audit.reliability.brier:.3f}, on unseen landmarks")
     return lines
+
+
+@policies.command("diff")
+def diff(
+    first: Annotated[str, typer.Argument(help="A shipped policy, or the path of a TOML file.")],
+    second: Annotated[str, typer.Argument(help="The policy to compare it with.")],
+    config: ConfigOption,
+    whole: Annotated[bool, typer.Option("--all", help="Show landmarks, too, that both policies treat alike.")] = False,
+    overrides: SetOption = None,
+) -> None:
+    """List what flips between two policies and why, and the least evidence each decision rests on or waits for."""
+    from overlap.steps.policies import compare_policies
+
+    compared = compare_policies(load(config, overrides), first, second)
+    for number, name in enumerate((first, second)):
+        gone = [each for each in compared if each.stands[number].removed]
+        typer.echo(f"{name}: {len(gone):,} landmarks, {sum(each.n_images for each in gone):,} photos removed")
+    flips = [each for each in compared if each.flips]
+    typer.echo(f"flipping: {len(flips):,} landmarks, {sum(each.n_images for each in flips):,} photos")
+    for each in compared if whole else flips:
+        _show_compared(each, (first, second))
+
+
+def _show_compared(compared: "Compared", names: tuple[str, str]) -> None:
+    typer.echo(f"\n{compared.landmark_id}  {compared.name}, {compared.n_images:,} photos")
+    for name, stand in zip(names, compared.stands, strict=True):
+        typer.echo(f"  {name} {'removes' if stand.removed else 'keeps'} it: {stand.why}")
+        typer.echo(f"    {_weight(stand.least, removed=stand.removed)}")
+
+
+def _weight(least: "Least | None", *, removed: bool) -> str:
+    if least is None:
+        return "no vote on what is queued would remove it"
+    where = "on the landmark as a whole" if least.query is None else f"for query {least.query[1]} of {least.query[0]}"
+    items = f"{least.n_votes} yes on {len(least.items)} {'item' if len(least.items) == 1 else 'items'} {where}"
+    return f"{items} would be enough to keep it removed" if removed else f"{items} more would remove it"

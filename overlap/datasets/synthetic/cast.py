@@ -5,7 +5,7 @@ Roles of landmarks:
 =============  =====================================================================================================
 overlap        the main id of a building that an evaluation set asks for
 split          a second, smaller id of such a building
-far            a further id of such a building, with photos of its side and back only: no query sees them
+far            a further id of such a building, with photos of its hall only, which its main id has some of too
 text_true      photos of such a building's hall only: the eye of no query finds it, its name does
 mislabelled    another building, with one photo of such a building among its own
 lookalike      another building by the architect of one that an evaluation set asks for
@@ -38,7 +38,7 @@ LOOKS: MappingProxyType[str, tuple[Look, ...]] = MappingProxyType(
     {
         "overlap": (_E, _F, _E, _DUSK, _F, _C, _E, _NIGHT, _E, _S, _DETAIL, _BACK),
         "split": (_E, _F, _E, _F),
-        "far": (_S, _BACK),
+        "far": (("inside", "day"),),
         "text_true": (("inside", "day"),),
         "other": (_E, _F, _C, _DUSK, _E, _S, _NIGHT, _DETAIL, _BACK),
         "query": (_E, _F, ("easy", "dusk")),
@@ -255,7 +255,7 @@ def _draw_photos(
         if landmark.role == "overlap" and landmark.building == asked[0].key:
             shown.append((others[0].key, _E))
         if landmark.role == "overlap" and landmark.building in far:
-            shown += [(landmark.building, look) for look in (_S, _BACK, _S)]
+            shown += 3 * [(landmark.building, LOOKS["far"][0])]
         photos += [_photo(ids, landmark, building, look, clean=landmark.clean) for building, look in shown]
     for landmark in landmarks[:: max(1, len(landmarks) // (2 + len(landmarks) // 10))]:
         photos.append(_photo(ids, landmark, landmark.building, LOOKS.get(landmark.role, (_F,))[0], clean=False))

@@ -176,16 +176,16 @@ def test_the_true_landmarks_stand_in_the_truth_as_a_whole(root: Path) -> None:
     assert whole == [int(row["landmark_id"]) for row in rows(root / "truth/landmarks.csv") if row["overlaps"] == "1"]
 
 
-def test_far_ids_show_sides_and_backs_only_and_only_strict_removes_them() -> None:
+def test_far_ids_show_the_inside_only_and_only_strict_removes_them() -> None:
     settings = SyntheticConfig(seed=3, landmarks=24, photos_per_landmark=7, far_ids=2)
     cast = draw_cast(settings, SETS)
     far = {landmark.landmark_id: landmark.building for landmark in cast.landmarks if landmark.role == "far"}
     assert len(far) == 2
-    assert {photo.view for photo in cast.photos if photo.landmark_id in far} == {"side", "back"}
+    assert {photo.view for photo in cast.photos if photo.landmark_id in far} == {"inside"}
     for building in far.values():
         main = [m.landmark_id for m in cast.landmarks if m.role == "overlap" and m.building == building]
         views = [photo.view for photo in cast.photos if photo.landmark_id in main]
-        assert views.count("side") >= 2
+        assert views.count("inside") >= 2
     expected = expected_removals(cast)
     assert set(far) <= set(expected["strict"])
     for policy in ("paper", "all-confirmed", "automatic"):
