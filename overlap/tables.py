@@ -213,7 +213,7 @@ CHANGES = _schema(
     placebo=(pa.float64(), True),
 )
 
-# Mean average precision after `n_landmarks` of the removed ids were given back, by what became of the query's landmark.
+# What giving back `n_landmarks` of the removed ids adds to mAP, by what became of the query's landmark.
 DOSES = _schema(
     network=_text,
     n_landmarks=pa.int64(),

@@ -50,9 +50,12 @@ def plan_doses(units: Sequence[tuple[int, ...]], *, doses: int, seed: int) -> tu
 def dose_table(
     doses: Sequence[Dose], groups: GroupArray, overlapping: NDArray[np.bool_], *, network: str, seed: int = 0
 ) -> pa.Table:
-    """Average the overlapping queries whose landmark is back, those whose is not, and the others, at each dose (DOSES).
+    """Average what each dose adds to the first one's average precision, query by query (DOSES).
+
+    Apart: the overlapping queries whose landmark is back, those whose is not, and the others.
 
     Args:
+        doses: the first is what the others are compared with: nothing given back.
         groups: (Q,) the landmark of each query.
         overlapping: (Q,) whether the removal took the query's landmark.
     """
@@ -66,7 +69,7 @@ def dose_table(
         }
         for kind, members in kinds.items():
             if members.any():
-                estimate = estimate_mean(dose.ap[:, np.newaxis, members], groups[members], rng=rng)
+                estimate = estimate_mean((dose.ap - doses[0].ap)[:, np.newaxis, members], groups[members], rng=rng)
                 about = {"network": network, "n_landmarks": dose.n_landmarks, "queries": kind}
                 rows.append({**about, "n_queries": int(members.sum()), **vars(estimate)})
     return as_table(rows, DOSES)

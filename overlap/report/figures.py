@@ -82,7 +82,7 @@ def draw_changes(changes: pa.Table) -> bytes:
 
 
 def draw_doses(doses: pa.Table) -> bytes:
-    """Draw mAP over the number of removed landmarks that were given back."""
+    """Draw what giving back removed landmarks adds to mAP, over how many there are."""
     rows = doses.to_pylist()
     networks = list(dict.fromkeys(row["network"] for row in rows))
     kinds = list(dict.fromkeys(row["queries"] for row in rows))
@@ -100,8 +100,10 @@ def draw_doses(doses: pa.Table) -> bytes:
                 )
                 axis.plot(x, y, color=CYCLE[turn], marker=MARKERS[turn], markersize=4, label=kind)
             axis.set_title(network)
+            axis.axhline(0, color=GREY, linewidth=1)
+            axis.set_xticks(sorted({row["n_landmarks"] for row in rows}))
             axis.set_xlabel("landmark ids given back")
-        axes[0].set_ylabel("mAP, per cent")
+        axes[0].set_ylabel("gain in mAP, points")
         _legend_below(figure, axes[0])
         return as_png(figure)
 

@@ -99,7 +99,12 @@ def gather_page(
         ),
         Part("Table 4", "Both versions, every method.", (table4_grid(both, versions=(FULL, CLEAN)),)),
         Part("Order of the methods", _ORDER_TEXT, (orders_grid(study.orders),)) if study.orders.num_rows else None,
-        Part("Doses", _DOSE_TEXT, (doses_grid(study.doses),), figures(doses="mAP by dose, with 95 % intervals."))
+        Part(
+            "Doses",
+            _DOSE_TEXT,
+            (doses_grid(study.doses),),
+            figures(doses="Gain over the clean version by dose, with 95 % intervals."),
+        )
         if study.doses.num_rows
         else None,
         Part("Versions", "What was trained on.", (versions_grid(study.versions),)),

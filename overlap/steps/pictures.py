@@ -77,7 +77,9 @@ def draw_pictures(run: Run, study: Study) -> dict[str, bytes]:
     return {
         "attention": draw_attention([_attention_view(scene, row) for scene, row in queries]),
         "rankings": draw_rankings([_ranking_view(scene, row) for scene, row in queries]),
-        "embeddings": draw_embeddings(_embedding_views(scenes[-1], seed=run.config.impact.seed), columns=2),
+        "embeddings": draw_embeddings(
+            _embedding_views(scenes[-1], seed=run.config.impact.seed), columns=len(REVISITED)
+        ),
     }
 
 
@@ -148,8 +150,8 @@ def _embedding_views(scene: _Scene, *, seed: int) -> list[EmbeddingView]:
     points = [_embed(_database(scene, network), seed=seed) for network in (scene.before, scene.after)]
     return [
         EmbeddingView(f"{protocol}, {when}", each, _landmarks(scene.truths, protocol, len(each)))
-        for protocol in REVISITED
         for when, each in zip(("before training", "after training"), points, strict=True)
+        for protocol in REVISITED
     ]
 
 
