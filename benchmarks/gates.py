@@ -3,8 +3,7 @@
     python benchmarks/gates.py [--config flows/configs/gates.toml] [--seeds 3]
 
 Each gate is trained with the same seeds on the config's training set and scored on its evaluation sets. A row is the
-mean of the sets' Medium mAP over the seeds, with the standard deviation over the seeds. ``none`` is the same network
-without localisation.
+mean of the sets' Medium mAP over the seeds, with the standard deviation over the seeds.
 """
 
 import argparse
@@ -21,7 +20,6 @@ GATES = {
     "hard": {"gate": "hard"},
     "soft": {"gate": "soft"},
     "straight_through": {"gate": "straight_through"},
-    "none": {"localisation": "none"},
 }
 
 

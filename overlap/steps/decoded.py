@@ -22,7 +22,7 @@ from overlap.training.groups import IndexArray, Size, find_group, group_sizes
 from overlap.workers import count_cores, start_processes
 
 if TYPE_CHECKING:
-    from overlap.training.fit import LoadPhotos
+    from overlap.training.reading import LoadPhotos
 
 STEP = "decoded"
 _VERSION = 1

@@ -7,52 +7,29 @@ takes its share of every batch.
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from overlap.config import TrainingConfig
 from overlap.errors import ArtifactError, ConfigError
 from overlap.training.augment import augment, draw
 from overlap.training.curve import Point, write_curve
-from overlap.training.groups import Batch, IndexArray, Size, count_batches, merge_small, plan_epoch
 from overlap.training.learner import Learner, freeze, set_training
+from overlap.training.reading import Loaded, Photos, read_ahead
 from overlap.training.schedule import build_optimiser, learning_rate, set_rate
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-LoadPhotos: TypeAlias = Callable[[IndexArray, Size], NDArray[np.uint8]]
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.csv"
-# Batches that are read ahead of their use.
-_AHEAD = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Photos:
-    """Hold the training photos.
-
-    Args:
-        labels: (N,) landmark numbers from 0.
-        groups: (N,) groups by aspect ratio.
-        sizes: width and height by group.
-        load: returns (B, H, W, 3) uint8 RGB of some rows at a width and height; called from threads.
-    """
-
-    labels: IndexArray
-    groups: IndexArray
-    sizes: Sequence[Size]
-    load: LoadPhotos
 
 
 @dataclass(frozen=True)
@@ -150,7 +127,7 @@ def fit(
     wrapped, prepared = fabric.setup(learner, optimiser)
     set_training(learner, frozen=frozen, settings=settings)
     session = _Session(learner, wrapped, prepared, fabric, settings, seed, frozen, folder, hooks)
-    with torch.random.fork_rng(devices=[]), closing(_read_ahead(session, photos, start=progress.step)) as batches:
+    with torch.random.fork_rng(devices=[]), closing(_batches(session, photos, progress.step)) as batches:
         while progress.step < settings.steps:
             progress.losses.append(_take_step(session, batches, step=progress.step))
             progress.step += 1
@@ -169,49 +146,15 @@ def _find_device(kind: str) -> str:
     return kind
 
 
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    """Hold this process's share of a batch, and its number from the training's beginning."""
-
-    number: int
-    pixels: NDArray[np.uint8]
-    labels: IndexArray
-
-
-def _read_ahead(session: _Session, photos: Photos, *, start: int) -> Generator[_Loaded, None, None]:
-    """Yield batches without end from those of step ``start``, read in threads ahead of their use."""
-    share = slice(session.fabric.global_rank, None, session.fabric.world_size)
-
-    def load(numbered: tuple[int, Batch]) -> _Loaded:
-        number, batch = numbered
-        rows = batch.rows[share]
-        return _Loaded(number, photos.load(rows, batch.size_px), photos.labels[rows])
-
-    waiting: deque[Future[_Loaded]] = deque()
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            for numbered in _plan(session, photos, first=start * session.settings.accumulate):
-                waiting.append(pool.submit(load, numbered))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _batches(session: _Session, photos: Photos, step: int) -> Generator[Loaded, None, None]:
+    """Yield this process's share of the batches from a step on."""
+    settings, fabric = session.settings, session.fabric
+    share = slice(fabric.global_rank, None, fabric.world_size)
+    first = step * settings.accumulate
+    return read_ahead(photos, batch=settings.batch, seed=session.seed, first=first, share=share)
 
 
-def _plan(session: _Session, photos: Photos, *, first: int) -> Iterator[tuple[int, Batch]]:
-    size, seed = session.settings.batch, session.seed
-    groups = merge_small(photos.groups, batch=size)
-    per_epoch = max(count_batches(groups, batch=size), 1)
-    number = first
-    while True:
-        epoch, begin = divmod(number, per_epoch)
-        for batch in plan_epoch(groups, sizes=photos.sizes, batch=size, seed=seed, epoch=epoch)[begin:]:
-            yield number, batch
-            number += 1
-
-
-def _take_step(session: _Session, batches: Iterator[_Loaded], *, step: int) -> Tensor:
+def _take_step(session: _Session, batches: Iterator[Loaded], *, step: int) -> Tensor:
     """Do one step of the optimiser and return its loss."""
     settings, fabric = session.settings, session.fabric
     set_rate(session.optimiser, learning_rate(step, settings))
@@ -227,7 +170,7 @@ def _take_step(session: _Session, batches: Iterator[_Loaded], *, step: int) -> T
     return torch.stack(losses).sum()
 
 
-def _prepare(session: _Session, loaded: _Loaded) -> tuple[Tensor, Tensor]:
+def _prepare(session: _Session, loaded: Loaded) -> tuple[Tensor, Tensor]:
     """Bring a batch to the device and augment it there; seed what the network itself draws."""
     settings, fabric = session.settings, session.fabric
     drawn = draw(

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from overlap.tables import FloatArray
-from overlap.training.fit import Photos
 from overlap.training.groups import IndexArray
+from overlap.training.reading import Photos
 
 
 def validate_by_retrieval(photos: Photos, *, batch: int) -> Callable[[nn.Module], float]:

@@ -18,6 +18,7 @@ from overlap.networks.catalogue import build_network
 from overlap.networks.checkpoint import read_saved
 from overlap.steps import train as steps
 from overlap.steps.run import Run
+from overlap.steps.split import hold_out
 from overlap.store import Store
 from overlap.training.curve import read_curve
 
@@ -158,15 +159,15 @@ def test_versions_leave_landmarks_out_and_shift_nothing(run: Run, tmp_path: Path
 
 def test_versions_hold_out_the_same_photos(run: Run) -> None:
     base = steps.full_version(run).images
-    held = steps._hold_out(base, 3)
+    held = hold_out(base, 3)
     assert len(held) == 6
     landmarks = dict(zip(base["image_id"].to_pylist(), base["landmark_id"].to_pylist(), strict=True))
     chosen = {landmarks[image_id] for image_id in held}
     assert len(chosen) == 3
-    assert steps._hold_out(base.slice(0, 47), 3) != set()
-    assert steps._hold_out(base, 0) == set()
+    assert hold_out(base.slice(0, 47), 3) != set()
+    assert hold_out(base, 0) == set()
     few = base.filter(pa.compute.less(pa.array(range(base.num_rows)), 18))  # three photos of each landmark
-    assert steps._hold_out(few, 3) == set()
+    assert hold_out(few, 3) == set()
 
 
 def test_training_goes_on_from_a_checkpoint_by_landmark_id(run: Run) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from overlap.config import TrainingConfig
 from overlap.errors import ArtifactError, ConfigError, DataError
 from overlap.training.curve import COLUMNS, Point, read_curve, write_curve
-from overlap.training.fit import CURVE_FILE, STATE_FILE, Hooks, Photos, fit, start_fabric
+from overlap.training.fit import CURVE_FILE, STATE_FILE, Hooks, fit, start_fabric
 from overlap.training.groups import group_sizes
 from overlap.training.learner import Learner
+from overlap.training.reading import Photos
 from overlap.training.schedule import build_optimiser, learning_rate, set_rate
 from overlap.training.validation import mean_average_precision, validate_by_retrieval
 
@@ -290,7 +291,6 @@ from pathlib import Path
 import test_fit
 torch.set_num_threads(1)
 chosen = test_fit.settings(steps=4, norms="freeze", optimiser="adamw", learning_rate=0.01)
-test_fit.Tiny.drop = None
 one = test_fit.learner(chosen)
 one.network.drop.p = 0.0
 fabric = test_fit.start_fabric(chosen)
