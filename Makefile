@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 export PIP_NO_INPUT = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-long check format app serve manifest bench bench-train clean
+.PHONY: help setup demo test test-long check format app serve manifest example bench bench-train clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,12 @@ serve: setup ## start a local Prefect server and worker with the deployments of 
 
 manifest: setup ## publish the release of CONFIG=...
 	$(BIN)/overlap publish --config $(CONFIG)
+
+example: setup ## make the example release in data_manifests/ anew, from the demo
+	rm -rf data_manifests/demo-clean-1.0.0 data_manifests/demo-upstream
+	$(BIN)/overlap demo --config flows/configs/demo.toml --set release.out=../../data_manifests
+	mkdir data_manifests/demo-upstream
+	cp runs/demo/world/gldv2/train*.csv data_manifests/demo-upstream
 
 bench: setup ## the benchmarks; PHOTOS=... for those that need real photos
 	$(BIN)/python -m benchmarks
