@@ -56,7 +56,7 @@ example: setup ## make the example release in data_manifests/ anew, from the dem
 	cp runs/demo/world/gldv2/train*.csv data_manifests/demo-upstream
 
 bench: setup ## the benchmarks; PHOTOS=... for those that need real photos
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos $(PHOTOS))
 
 bench-train: setup ## photos a second of every network, forward and training
 	$(BIN)/python benchmarks/train.py
