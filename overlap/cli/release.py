@@ -28,7 +28,7 @@ def verify_release(
     ] = None,
 ) -> None:
     """Prove that the upstream file minus the removals is the release; exit code 1 says what differs."""
-    from overlap.manifests.verify import seal_of
+    from overlap.manifests.sums import seal_of
     from overlap.manifests.verify import verify_release as find_differences
 
     differences = find_differences(folder, source=source, seal=seal)

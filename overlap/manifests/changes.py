@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from overlap.errors import CheckError, DataError
-from overlap.manifests.sums import SUMS_FILE, sha256
+from overlap.manifests.sums import seal_of
 from overlap.sheets import read_rows
 
 _VERSION = re.compile(r"\d+(?:\.\d+)*").fullmatch
@@ -47,7 +47,7 @@ def compare_releases(previous: Path | None, *, said: Mapping[str, Any], removals
         "name": said["name"],
         "version": said["version"],
         "previous": before.get("version"),
-        "previous_seal": None if previous is None else sha256(previous / SUMS_FILE),
+        "previous_seal": None if previous is None else seal_of(previous),
         "added": [_landmark(now[n], now[n]["n_images"]) for n in sorted(now.keys() - listed.keys())],
         "restored": [_landmark(listed[n], int(listed[n]["n_images"])) for n in sorted(listed.keys() - now.keys())],
         "resized": [
@@ -86,7 +86,7 @@ def _read(previous: Path) -> tuple[dict[str, Any], dict[int, dict[str, str]]]:
         said = json.loads((previous / "release.json").read_text(encoding="utf-8"))
         rows = [dict(zip(names, cells, strict=True)) for _, cells in read_rows(previous / "removals.csv", names)]
         _digests(said)
-        sha256(previous / SUMS_FILE)
+        seal_of(previous)
         listed = {int(row["landmark_id"]): row for row in rows if int(row["n_images"]) >= 0}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise CheckError(

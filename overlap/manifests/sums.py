@@ -18,6 +18,11 @@ def read_sums(path: Path) -> dict[str, str]:
     return {name: digest for digest, blank, name in (line.partition("  ") for line in lines) if blank}
 
 
+def seal_of(folder: Path) -> str:
+    """Return the one number that stands for all of a release: the SHA-256 of its SHA256SUMS."""
+    return sha256(folder / SUMS_FILE)
+
+
 def file_names(folder: Path) -> list[str]:
     """Return the files below a folder, sorted, as they stand in SHA256SUMS."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())

@@ -17,7 +17,7 @@ from overlap.manifests.croissant import CROISSANT_FILE
 from overlap.manifests.keep import Tally, keep
 from overlap.manifests.records import read_records
 from overlap.manifests.release import REMOVALS_FILE
-from overlap.manifests.sums import SUMS_FILE, checksums, read_sums, sha256
+from overlap.manifests.sums import SUMS_FILE, checksums, read_sums, seal_of, sha256
 from overlap.manifests.tables import read_list, removals_table, table_findings
 
 _SHOWN = 100
@@ -52,11 +52,6 @@ def verify_release(folder: Path, *, source: Path, seal: str | None = None) -> li
         findings.append(str(error))
         return findings
     return [*findings, *_parquet_findings(folder, said), *_metadata_findings(folder)]
-
-
-def seal_of(folder: Path) -> str:
-    """Return the one number that stands for all of a release: the SHA-256 of its SHA256SUMS."""
-    return sha256(folder / SUMS_FILE)
 
 
 class _BrokenError(Exception):

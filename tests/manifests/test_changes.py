@@ -6,7 +6,7 @@ import pytest
 
 from overlap.errors import CheckError
 from overlap.manifests.release import write_release
-from overlap.manifests.verify import seal_of
+from overlap.manifests.sums import seal_of
 from overlap.tables import REMOVALS, as_table
 
 CLEAN = "landmark_id,images\n1,aa bb cc\n7,dd ee\n9,ff\n"

@@ -17,8 +17,8 @@ from overlap.manifests.columnar import parquet_name, write_parquet
 from overlap.manifests.croissant import build_croissant
 from overlap.manifests.records import read_records
 from overlap.manifests.release import REMOVALS_COLUMNS, write_release
-from overlap.manifests.sums import checksums, file_names
-from overlap.manifests.verify import seal_of, verify_release
+from overlap.manifests.sums import checksums, file_names, seal_of
+from overlap.manifests.verify import verify_release
 from overlap.tables import REMOVALS, as_table
 
 ABOUT = {"name": "tiny", "version": "1.0.0", "policy": {"name": "paper"}}
