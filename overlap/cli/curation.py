@@ -59,6 +59,21 @@ def run(
 
 
 @app.command()
+def plan(
+    config: ConfigOption,
+    photos: Annotated[int, typer.Option(min=4, help="How many photos to rehearse on.")] = 32,
+    overrides: SetOption = None,
+) -> None:
+    """Say what 'curate' and the review will cost: photos, pairs, hours, disk; from a rehearsal on a few photos."""
+    from overlap.steps.plan import make_plan, render_plan
+
+    with open_config(config, overrides) as opened:
+        lines = make_plan(opened, n_photos=photos)
+    for text in render_plan(lines):
+        typer.echo(text)
+
+
+@app.command()
 def publish(config: ConfigOption, overrides: SetOption = None) -> None:
     """Decide by the policy and write the filtered manifests, the removal list and the report."""
     from overlap.steps.publish import publish as publish_run
@@ -110,8 +125,9 @@ def download(
 
 
 def _show(published: "Published") -> None:
+    from overlap.manifests.sums import seal_of
     from overlap.report.tables import overlap_grid, render_text, sizes_grid
 
     typer.echo(render_text(overlap_grid(published.overlap)))
     typer.echo(render_text(sizes_grid(published.sizes)))
-    typer.echo(f"manifest: {published.folder}\nreport:   {published.report}")
+    typer.echo(f"manifest: {published.folder}\nseal:     {seal_of(published.folder)}\nreport:   {published.report}")
