@@ -13,6 +13,8 @@ from overlap.tables import as_table
 
 TEXT, TOTAL = "TEXT", "TOTAL"
 
+# Landmarks that were confirmed as a whole are counted by what brought them up.
+_WHOLE = frozenset({"text", "closure", "audit"})
 _OVERLAP_COLUMNS = ("name", "n_queries", "n_duplicated", "n_landmarks", "n_images")
 _SIZES_COLUMNS = ("name", "n_images", "n_categories")
 
@@ -54,13 +56,13 @@ def overlap_rows(folder: Path, said: Mapping[str, Any]) -> dict[str, tuple[int |
     """Count Table 2 anew from removals.csv: queries, duplicated queries, landmarks and images by evaluation set.
 
     Returns:
-        A row an evaluation set in the order of release.json, then TEXT, then TOTAL. Queries are those that release.json
-        says: no list holds them.
+        A row an evaluation set in the order of release.json, then TEXT, then CLOSURE and AUDIT if there is any, then
+        TOTAL. Queries are those that release.json says: no list holds them.
     """
     sets = said.get("evaluation_sets") or {}
     counted = {name: [0, 0] for name in (*sets, TEXT)}
     for _, (name, origin, n_images) in read_rows(folder / "removals.csv", ("evaluation_set", "origin", "n_images")):
-        row = counted.setdefault(TEXT if origin == TEXT.lower() else name, [0, 0])
+        row = counted.setdefault(origin.upper() if origin in _WHOLE else name, [0, 0])
         row[0], row[1] = row[0] + 1, row[1] + int(n_images)
     queries = {name: (figures["queries"], figures["duplicated_queries"]) for name, figures in sets.items()}
     rows: dict[str, tuple[int | None, ...]] = {

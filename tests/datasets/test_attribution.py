@@ -20,6 +20,8 @@ def test_the_credits_of_some_photos(tmp_path):
         "0000123456789012": Attribution("http://x/a", "Doe, J.", "CC BY", "File:a\nb.jpg"),
         "12345678901234e5": Attribution("http://x/b", "", "", "File:b.jpg"),
     }
+    path.write_text("id,url,author,license,title\n0000123456789012,1,2,3,4\n")
+    assert read_attributions(path, {"0000123456789012"}) == {"0000123456789012": Attribution("1", "2", "3", "4")}
     assert read_attributions(path, set()) == {}
     assert read_attributions(tmp_path / "no.csv", {"x"}) == {}
 

@@ -74,6 +74,8 @@ def test_mlcroissant_loads_every_record_set_and_ids_come_out_as_text(made, caplo
     assert removal["removals/landmark_name"] == b"0012"
     assert removal["removals/evidence"] == [b"1e5", b"2"]
     assert len(found) == 4
+    arrays = {field.id for each in data.metadata.record_sets for field in each.fields if field.is_array}
+    assert arrays == {"train_clean/images", "removals/evidence"}
 
 
 def test_the_metadata_name_no_place_or_time_of_the_run(made):

@@ -9,7 +9,7 @@ from overlap.errors import CheckError, DataError
 from overlap.manifests.paper import compare_tables, read_expected, render_comparison
 
 PAPER = Path(__file__).resolve().parents[2] / "data_manifests" / "paper_tables.csv"
-LISTED = "landmark_id,evaluation_set,origin,n_images\n1,rparis6k,global,1227\n2,roxford5k,closure,315\n3,,text,23\n"
+LISTED = "landmark_id,evaluation_set,origin,n_images\n1,rparis6k,global,1227\n2,roxford5k,global,315\n3,,text,23\n"
 
 
 def write(folder, *, n_landmarks=81_313):
@@ -45,6 +45,14 @@ def test_each_count_is_compared_and_those_that_differ_are_marked(tmp_path):
     assert len(lines) == 19
     assert lines[3].split() == ["2", "rparis6k", "landmarks", "11", "1", "differs"]
     assert lines[4].split() == ["2", "rparis6k", "images", "1,227", "1,227"]
+
+
+def test_landmarks_confirmed_as_a_whole_are_counted_by_what_brought_them_up(tmp_path):
+    write(tmp_path)
+    (tmp_path / "removals.csv").write_text(LISTED + "4,,closure,50\n5,,audit,60\n6,,closure,1\n")
+    found = {(cell.row, cell.column): cell.found for cell in compare_tables(tmp_path, {})}
+    assert (found["CLOSURE", "landmarks"], found["CLOSURE", "images"], found["AUDIT", "images"]) == (2, 51, 60)
+    assert (found["TEXT", "landmarks"], found["TOTAL", "landmarks"], found["TOTAL", "images"]) == (1, 6, 1676)
 
 
 def test_a_count_that_only_one_side_has_differs(tmp_path):
