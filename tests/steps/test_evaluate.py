@@ -15,10 +15,15 @@ from oracles import published, revisitop
 from torch import Tensor, nn
 
 from overlap.cli.main import main
+from overlap.config import load_config
+from overlap.errors import ConfigError
 from overlap.images import encode_jpeg
 from overlap.networks.catalogue import build_network
 from overlap.networks.checkpoint import NetworkSpec, make_settings, save_weights
-from overlap.tables import QUERY_SCORES, SCORES
+from overlap.steps.retrieve import describe_images
+from overlap.steps.run import Run as OpenRun
+from overlap.store import Store
+from overlap.tables import IMAGES, QUERY_SCORES, SCORES
 
 HEAVY = ("torch", "faiss", "cv2", "kornia", "pycolmap", "prefect", "streamlit", "PIL")
 N_QUERIES, N_PHOTOS = 4, 30
@@ -329,6 +334,15 @@ def test_networks_that_are_not_there_are_named(world: Path, run: Run, capfd, cas
     arguments, message = NETWORK_CALLS[case]
     assert run("evaluate", "--config", world / "config.toml", *arguments) == 2
     assert message in capfd.readouterr().err
+
+
+def test_vlad_is_no_network_to_describe_photos_with(world: Path) -> None:
+    config = load_config(world / "config.toml")
+    run = OpenRun(config, Store(config.store), lambda *_, **__: [], lambda line: None)
+    with pytest.raises(
+        ConfigError, match=r'descriptors.kind = "vlad" is no network; set descriptors.kind and descript'
+    ):
+        describe_images(run, IMAGES.empty_table(), label="")
 
 
 def test_matrices_of_one_set_of_a_config(world: Path, run: Run, capfd, tmp_path: Path) -> None:

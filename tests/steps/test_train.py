@@ -1,7 +1,10 @@
 """Trainings end to end on a small world: once only, cut and resumed, on versions, in two stages."""
 
 import dataclasses
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -349,3 +352,35 @@ def test_the_command_trains_without_a_release_s_landmarks(
         main()
     assert ended.value.code == 2
     assert "absent is not there or can't be written to" in capfd.readouterr().err
+
+
+def test_a_second_process_works_beside_the_one_that_holds_the_store(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    from overlap.cli.options import is_follower, open_config
+
+    place = [f"store={str(tmp_path / 's')!r}"]
+    assert not is_follower()
+    monkeypatch.setenv("RANK", "1")
+    assert is_follower()
+    with (
+        open_config(world / "config.toml", place) as first,
+        open_config(world / "config.toml", place, follows=True) as more,
+    ):
+        assert more.store == first.store
+        more.say("nothing")
+    assert "nothing" not in capfd.readouterr().err
+
+
+@pytest.mark.long
+@pytest.mark.timeout(280)
+def test_torchrun_trains_one_network_with_two_processes(world: Path, tmp_path: Path) -> None:
+    changes = {**{f"training.{key}": value for key, value in SMALL.items()}, "network.name": "gem_small"}
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "overlap"]
+    command = [*torchrun, "train", "--config", str(world / "config.toml"), "--set", f"store={str(tmp_path / 's')!r}"]
+    done = subprocess.run(
+        [*command, *words, "--out", str(tmp_path / "c.pt")], capture_output=True, check=True, env={**os.environ}
+    )
+    assert done.stdout.count(b"checkpoint: ") == 1
+    assert read_saved(tmp_path / "c.pt").landmark_ids == tuple(range(10, 16))
