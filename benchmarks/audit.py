@@ -77,11 +77,11 @@ def _plot(outcomes: Sequence[Outcome], costs: dict[int, int], path: Path) -> Non
     truth.scatter(left[~broken], bound[~broken], s=9, alpha=0.5, linewidths=0, color="#2a6f97", label="kept")
     if broken.any():
         truth.scatter(left[broken], bound[broken], s=22, color="#c1121f", marker="x", label="broken")
+        truth.legend(frameon=False, loc="lower right")
     ends = [0, max(left.max(), bound.max())]
     truth.plot(ends, ends, color="0.5", linewidth=1)
     truth.set(xscale="symlog", yscale="symlog", xlabel="overlapping landmarks left", ylabel="stated bound, 95 %")
     truth.set_title(f"{len(outcomes):,} simulated audits: kept in {(~broken).mean():.1%}")
-    truth.legend(frameon=False, loc="lower right")
     cost.plot(list(costs), list(costs.values()), marker="o", color="#2a6f97")
     cost.set(xscale="log", yscale="log", xlabel="bound on landmarks left", ylabel="landmarks to judge")
     cost.set_xticks(list(costs), [str(each) for each in costs])

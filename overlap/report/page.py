@@ -104,6 +104,53 @@ class LandmarkView:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Show the photos that a query finds first, in the training set and in what is left of it (Figure 2).
+
+    Args:
+        before: (image_id, whether the photo's landmark is removed), best first.
+        after: the same without removed landmarks.
+    """
+
+    evaluation_set: str
+    query_id: str
+    before: tuple[tuple[str, bool], ...]
+    after: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
+class PolicyRow:
+    """Hold what a policy would remove on the same votes; ``chosen`` is the one that was applied."""
+
+    name: str
+    description: str
+    n_landmarks: int
+    n_images: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Hold a row of the audit: of ``size`` kept landmarks, so many judged, found, and at most overlapping."""
+
+    name: str
+    size: int
+    judged: int
+    found: int
+    most: int
+
+
+@dataclass(frozen=True)
+class AuditView:
+    """Show what the audit says: its strata, its bound, the figures beside it, and plots as PNG by title."""
+
+    remaining: int
+    strata: tuple[Stratum, ...]
+    facts: tuple[Fact, ...]
+    reliability: tuple[tuple[float, float, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class QuarantinedPhoto:
     """Name a photo that could not be used, and why."""
 
@@ -131,6 +178,10 @@ class ReportContent:
         statuses: pairs by status of the verification.
         votes: votes by answer.
         agreement: what the reviewers' agreement is.
+        proposed: landmarks that closure proposed.
+        rankings: what queries find before and after, for Figure 2.
+        policies: what each policy would remove.
+        plots: PNG by title, drawn where matplotlib is installed.
         quarantine: photos that could not be used; ``n_quarantined`` counts all of them.
         seconds: duration by step, in the order they ran.
     """
@@ -145,6 +196,11 @@ class ReportContent:
     kept: tuple[LandmarkView, ...] = ()
     n_kept: int = 0
     text: tuple[LandmarkView, ...] = ()
+    proposed: tuple[LandmarkView, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
+    policies: tuple[PolicyRow, ...] = ()
+    audit: AuditView | None = None
+    plots: Mapping[str, bytes] = field(default_factory=dict)
     scores: ScoreSplit = field(default_factory=ScoreSplit)
     statuses: Mapping[str, int] = field(default_factory=dict)
     votes: Mapping[str, int] = field(default_factory=dict)
@@ -201,6 +257,7 @@ def render_report(content: ReportContent, *, thumbnail: Thumbnail, pictures_mb: 
         status_chart=bar_chart({name.replace("_", " "): count for name, count in content.statuses.items()}),
         vote_chart=bar_chart(_in_words(content.votes)),
         seconds_chart=bar_chart(content.seconds),
+        plots={title: base64.b64encode(png).decode() for title, png in content.plots.items()},
         style=style,
         script=script,
         policy=_security_policy(style, script),
@@ -226,7 +283,10 @@ def _embed(content: ReportContent, thumbnail: Thumbnail, budget: int) -> Picture
 
 
 def _photos(content: ReportContent) -> Iterable[tuple[str, str]]:
-    """List the photos in order of worth: round by round, one of each landmark a round."""
+    """List the photos in order of worth: Figure 2, then round by round, one of each landmark a round."""
+    for ranking in content.rankings:
+        yield ranking.evaluation_set, ranking.query_id
+        yield from ((content.training_set, image_id) for image_id, _ in (*ranking.before, *ranking.after))
     for landmarks in (content.removed, content.kept, content.text):
         queues = [list(_photos_of(landmark, content.training_set)) for landmark in landmarks]
         for turn in zip_longest(*queues):

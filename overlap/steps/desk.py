@@ -24,7 +24,7 @@ from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, keep_connections
 from overlap.steps.closure import read_links, read_proposals
 from overlap.steps.photos import read_photos
-from overlap.steps.review import open_reviews
+from overlap.steps.review import open_reviews, rule_of_policy
 from overlap.steps.verify import open_features
 from overlap.tables import REVIEW_ITEMS, as_table
 from overlap.verify.pairs import verify_pair
@@ -73,15 +73,7 @@ class Lines:
 
 def rule_of(config: Config) -> Rule:
     """Return what of the policy decides who need not be asked any more."""
-    policy = load_policy(config.policy.name)
-    return Rule(
-        confirmations=policy.confirmations,
-        per_query=policy.per_query,
-        ties=policy.ties,
-        text=policy.text or policy.closure or policy.audit,
-        unsure_confirms=policy.unsure_confirms,
-        reviewers=config.review.reviewers,
-    )
+    return rule_of_policy(config, load_policy(config.policy.name))
 
 
 def open_desk(config: Config) -> Desk:

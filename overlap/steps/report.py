@@ -21,7 +21,9 @@ from overlap.report.gather import (
 )
 from overlap.report.page import Fact, ReportContent, Thumbnail
 from overlap.report.tables import OverlapRow, SizesRow
+from overlap.steps.defence import agreement_facts, compare_shipped, rank_before_and_after, read_audit_view
 from overlap.steps.photos import read_photos, read_quarantine
+from overlap.steps.review import open_reviews, rule_of_policy
 from overlap.steps.run import SECTIONS, is_current, read_record
 from overlap.store import Store
 from overlap.tables import QUARANTINE
@@ -82,6 +84,11 @@ def gather_content(
         kept=landmarks.kept,
         n_kept=landmarks.n_kept,
         text=landmarks.text,
+        proposed=landmarks.proposed,
+        rankings=rank_before_and_after(config, decided.decision.removals),
+        policies=compare_shipped(config, policy, _tables(config, decided)),
+        audit=read_audit_view(config),
+        agreement=agreement_facts(config, rule_of_policy(config, policy)) if decided.votes.num_rows else (),
         scores=split_scores(decided.verified, decided.items, decided.votes, threshold=threshold),
         statuses=count_statuses(decided.verified),
         votes=count_answers(decided.votes),
@@ -112,6 +119,17 @@ def make_thumbnails(config: Config, limits: PhotoLimits) -> Thumbnail:
         return encode_jpeg(resize_within(pixels, _THUMBNAIL_PX), quality=80)
 
     return thumbnail
+
+
+def _tables(config: Config, decided: Decided) -> dict[str, pa.Table]:
+    """Return what policies decide on: all items and votes there are, whatever the one applied looked at."""
+    reviews = open_reviews(config)
+    return {
+        "items": reviews.read_items(),
+        "votes": reviews.counting_votes(),
+        "verified": decided.verified,
+        "landmarks": decided.landmarks,
+    }
 
 
 def _facts(config: Config, policy: Policy, decided: Decided) -> tuple[Fact, ...]:

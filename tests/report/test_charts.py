@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.report.charts import ScoreSplit, bar_chart, score_chart
@@ -14,6 +14,7 @@ def count_of(bar):
     return int(bar.title.split()[0].replace(",", ""))
 
 
+@settings(deadline=None)
 @given(SCORES, SCORES, SCORES)
 def test_every_pair_is_in_the_bar_of_its_score(confirmed, rejected, unreviewed):
     split = ScoreSplit(confirmed, rejected, unreviewed, 0.5)
@@ -33,6 +34,7 @@ def test_every_pair_is_in_the_bar_of_its_score(confirmed, rejected, unreviewed):
         assert found == expected
 
 
+@settings(deadline=None)
 @given(SCORES, SCORES, SCORES)
 def test_bars_stand_on_each_other_inside_the_chart(confirmed, rejected, unreviewed):
     chart = score_chart(ScoreSplit(confirmed, rejected, unreviewed))
@@ -61,6 +63,7 @@ def test_the_threshold_and_the_axes_lie_at_their_scores():
     assert score_chart(ScoreSplit(confirmed=(0.5,))).threshold is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000))
 def test_count_ticks_are_round_and_apart(tallest):
     chart = score_chart(ScoreSplit(unreviewed=(0.1,) * tallest))

@@ -16,12 +16,16 @@ from overlap.errors import DataError
 from overlap.images import encode_jpeg
 from overlap.report.charts import ScoreSplit
 from overlap.report.page import (
+    AuditView,
     Fact,
     Gallery,
     LandmarkView,
     PairView,
+    PolicyRow,
     QuarantinedPhoto,
+    Ranking,
     ReportContent,
+    Stratum,
     render_report,
     write_report,
 )
@@ -363,3 +367,30 @@ def test_a_browser_runs_the_page_without_complaint(tmp_path):
         "script ran"
     )
     assert {a["role"] for tag, a in shown.tags if tag == "img"} == {"button"}
+
+
+def test_what_defends_the_decision_is_shown_where_it_is_known():
+    ranking = Ranking("RPar", "q", (("gone", True), ("stays", False)), (("stays", False), ("next", False)))
+    audit = AuditView(
+        7,
+        (Stratum("top", 30, 30, 1, 3), Stratum("random", 900, 100, 0, 5)),
+        (Fact("Known landmarks recognised", "9 of 9"),),
+    )
+    more = dataclasses.replace(
+        FULL,
+        proposed=(landmark(77, "Second id"),),
+        rankings=(ranking,),
+        policies=(PolicyRow("paper", "the rule", 3, 40, True), PolicyRow("strict", "more", 5, 60, False)),
+        audit=audit,
+        plots={"Recall": b"\x89PNG"},
+    )
+    page = render_report(more, thumbnail=drawn)
+    for section in ("proposed", "rankings", "policies", "audit"):
+        assert f'<section id="{section}">' in page
+        assert f'href="#{section}"' in page
+        assert f'<section id="{section}">' not in render_report(FULL, thumbnail=drawn)
+    assert "at most <b>7 overlapping landmarks</b> are left" in page
+    assert "best scores, judged whole" in page
+    assert "<b>paper</b>, applied here" in page
+    assert 'class="match" src="data:image/jpeg' in page.split('id="rankings"')[1]
+    assert "data:image/png;base64,iVBORw==" in page

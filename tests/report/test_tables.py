@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -178,6 +178,7 @@ def test_landmarks_confirmed_as_a_whole_have_rows_of_their_own_where_there_are_a
     assert [row.n_duplicated for row in found[2:5]] == [None, None, None]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 9), st.sampled_from(["RPar", "ROxf"]), st.sampled_from(["global", "closure", "text"])),
