@@ -32,7 +32,7 @@ from overlap.tables import QUARANTINE, VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import verify_pair
 
 _FEATURES_VERSION = 1
-_VERIFY_VERSION = 3
+_VERIFY_VERSION = 4
 _CACHED_PHOTOS = 256
 
 PhotoKey: TypeAlias = tuple[str, str]

@@ -68,8 +68,8 @@ def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches, *, sigm
     diagonals = [float(np.hypot(*features.size_px)) for features in (query, photo)]
     areas = [np.prod(one.size_px) / diagonal**2 for one, diagonal in zip((query, photo), diagonals, strict=True)]
     return Correspondences(
-        x=_centred(query, i),
-        y=_centred(photo, j),
+        x=centre(query)[i],
+        y=centre(photo)[j],
         trusts=matches.trusts,
         angles_x=np.deg2rad(query.angles_deg[i].astype(np.float64)),
         angles_y=np.deg2rad(photo.angles_deg[j].astype(np.float64)),
@@ -78,6 +78,12 @@ def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches, *, sigm
         area=float(np.sqrt(np.prod(areas))),
         sigma=sigma_px / float(np.sqrt(np.prod(np.minimum(diagonals, _SHARPEST)))),
     )
+
+
+def centre(features: LocalFeatures) -> FloatRows:
+    """Return (M, 2) positions in the coordinates of Correspondences."""
+    size = np.array(features.size_px, np.float64)
+    return np.asarray((features.xy_px.astype(np.float64) - (size - 1) / 2) / np.hypot(*size))
 
 
 def weigh_similarities(found: Correspondences, maps: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
@@ -169,9 +175,3 @@ def _slopes(matrix: FloatRows, images: FloatRows, depths: FloatRows) -> FloatRow
 
 def _wrap(radians: FloatRows) -> FloatRows:
     return (radians + np.pi) % (2 * np.pi) - np.pi
-
-
-def _centred(features: LocalFeatures, rows: "np.ndarray") -> FloatRows:
-    size = np.array(features.size_px, np.float64)
-    centred: FloatRows = (features.xy_px[rows].astype(np.float64) - (size - 1) / 2) / np.hypot(*size)
-    return centred

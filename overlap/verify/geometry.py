@@ -66,10 +66,10 @@ class Model:
         return np.flatnonzero(self.nats > INLIER_NATS)
 
 
-def find_model(found: Correspondences, *, seed: int) -> Model | None:
-    """Return the model with most evidence; None where no model can be drawn at all.
+def find_models(found: Correspondences, *, seed: int) -> list[Model]:
+    """Return the models that were tried, most evidence first; none where no model can be drawn at all.
 
-    Hopeless pairs stop after the similarities. The same input and seed give the same model.
+    Hopeless pairs stop after the similarities. The same input and seed give the same models.
 
     Args:
         found: matches, most trusted first.
@@ -77,15 +77,14 @@ def find_model(found: Correspondences, *, seed: int) -> Model | None:
     """
     similar = find_similarities(found)
     models = [refine(found, model) for model in similar]
-    if not models or max(model.evidence for model in similar) < _HOPELESS_NATS:
-        return max(models, key=lambda model: model.evidence, default=None)
-    sampled = sample_homography(found, seed=seed)
-    if sampled is not None:
-        models += [sampled, refine(found, sampled)]
-    deep = sample_fundamental(found, seed=seed)
-    if deep is not None:
-        models.append(deep)
-    return max(models, key=lambda model: model.evidence)
+    if models and max(model.evidence for model in similar) >= _HOPELESS_NATS:
+        sampled = sample_homography(found, seed=seed)
+        if sampled is not None:
+            models += [sampled, refine(found, sampled)]
+        deep = sample_fundamental(found, seed=seed)
+        if deep is not None:
+            models.append(deep)
+    return sorted(models, key=lambda model: -model.evidence)
 
 
 def find_similarities(found: Correspondences) -> list[Model]:

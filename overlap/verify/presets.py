@@ -29,8 +29,8 @@ class Preset:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "sift": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=350.0),
-        "aliked": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=250.0),
-        "disk": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=250.0),
+        "aliked": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=500.0),
+        "disk": Preset(even_ratio=0.86, ratio_width=0.02, sigma_px=1.0, even_nats=500.0),
         "keynet": Preset(even_ratio=0.80, ratio_width=0.04, sigma_px=4.0, even_nats=350.0),
     }
 )

@@ -1,4 +1,4 @@
-"""A small rendered world with a queue, a server of the app, and a headless Chromium."""
+"""A small rendered world that the pipeline curated, a server of the app, and a headless Chromium."""
 
 import os
 import shutil
@@ -13,20 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from overlap.config import Config, load_config
 from overlap.review.desk import now_ms
-from overlap.review.queue import item, sorted_items
 from overlap.review.reviewers import add_reviewer
 from overlap.review.votes import read_truth
-from overlap.steps.photos import read_sets
-from overlap.steps.retrieve import find_names
+from overlap.steps.pipeline import curate
 from overlap.steps.review import open_reviews
 from overlap.steps.run import open_run
-from overlap.tables import REVIEW_ITEMS, as_table
 from overlap.workers import map_in_processes
 
 _CONFIG = """
@@ -47,7 +42,12 @@ root = "world"
 seed = 3
 landmarks = 10
 photos_per_landmark = 4
-size_px = 240
+size_px = 320
+[search]
+k = 20
+[verify]
+size_px = 640
+keypoints = 1024
 [review]
 gold_share = 0.2
 port = {port}
@@ -86,37 +86,15 @@ class World:
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory) -> Path:
-    """Return a folder with a rendered world, the photos step done, and a queue of true and false pairs and names."""
+    """Return a folder with a world of the demo's kind, and the queue that the pipeline made of it."""
     pytest.importorskip("streamlit")
     folder = tmp_path_factory.mktemp("rendered")
     path = folder / "config.toml"
     path.write_text(_CONFIG.format(port=1), encoding="utf-8")
     config = load_config(path)
     with map_in_processes(0, console=None) as map_shards, open_run(config, map_shards=map_shards, say=print) as run:
-        sets = read_sets(run)
-        text = find_names(run, sets)
-    open_reviews(config).add_items(queue(config, sets, text))
+        curate(run)
     return folder
-
-
-def queue(config, sets, text) -> pa.Table:
-    """Return every true pair, two photos of two wrong landmarks for each query, and the names."""
-    truth = sorted(each for each in read_truth(config.train.root / "truth" / "true_pairs.csv") if each[1])
-    rows = [item(*each, origin="global", score=0.9) for each in truth]
-    clean = sets.training.images.filter(pc.is_valid(sets.training.images["landmark_id"])).to_pylist()
-    for number, query in enumerate(sets.queries.to_pylist()):
-        own = {each[3] for each in truth if each[:2] == (query["source"], query["image_id"])}
-        others = sorted({photo["landmark_id"] for photo in clean} - own)
-        for landmark in (others[number % len(others)], others[(number + 1) % len(others)]):
-            photos = [photo["image_id"] for photo in clean if photo["landmark_id"] == landmark][:2]
-            true = {each[2] for each in truth if each[:2] == (query["source"], query["image_id"])}
-            rows += [
-                item(query["source"], query["image_id"], photo, landmark, origin="global", score=0.6)
-                for photo in photos
-                if photo not in true
-            ]
-    rows += [item("", None, None, landmark, origin="text", score=None) for landmark in text["landmark_id"].to_pylist()]
-    return sorted_items(as_table(list({row["item_id"]: row for row in rows}.values()), REVIEW_ITEMS))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from overlap.verify.evidence import Correspondences
-from overlap.verify.geometry import find_model, find_similarities, sample_fundamental, sample_homography
+from overlap.verify.geometry import find_models, find_similarities, sample_fundamental, sample_homography
 
 
 def scene(seed, *, right, wrong, frames=True, noise=0.002):
@@ -37,7 +37,7 @@ def scene(seed, *, right, wrong, frames=True, noise=0.002):
 @pytest.mark.parametrize("seed", range(4))
 def test_right_matches_are_found_among_four_times_as_many_wrong_ones(seed, frames):
     right, found = scene(seed, right=40, wrong=160, frames=frames)
-    model = find_model(found, seed=0)
+    model = find_models(found, seed=0)[0]
     assert model.geometry == "homography"
     assert right[model.inliers].mean() > 0.9
     assert right[model.inliers].sum() > 30
@@ -47,7 +47,7 @@ def test_right_matches_are_found_among_four_times_as_many_wrong_ones(seed, frame
 @pytest.mark.parametrize("seed", range(6))
 def test_chance_gives_no_evidence(seed):
     _, found = scene(seed, right=0, wrong=200)
-    assert find_model(found, seed=0).evidence < 15
+    assert find_models(found, seed=0)[0].evidence < 15
 
 
 def test_frames_find_a_model_among_two_percent_right_matches():
@@ -71,7 +71,7 @@ def test_too_few_matches_give_no_sample():
 def test_one_place_for_all_matches_gives_no_model():
     _, found = scene(4, right=0, wrong=20, frames=False)
     stacked = Correspondences(**{**found.__dict__, "x": np.zeros((20, 2))})
-    assert find_model(stacked, seed=0) is None
+    assert find_models(stacked, seed=0) == []
 
 
 def test_a_sampler_that_raises_is_one_that_finds_nothing(monkeypatch):
