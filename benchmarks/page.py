@@ -73,7 +73,7 @@ def _plot_growth(folder: Path, results: Sequence[Result]) -> bool:
 
     kinds = {"processor time a photo": ("µs a photo", "#0072b2"), "peak memory": ("MB", "#d55e00")}
     grown = [result for result in results if result.name.startswith("growth:")]
-    if not grown:
+    if not all(any(one.name.endswith(kind) for one in grown) for kind in kinds):
         return False
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     for axis, (kind, (unit, colour)) in zip(axes, kinds.items(), strict=True):

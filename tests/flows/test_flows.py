@@ -1,18 +1,29 @@
 """The flows give what the command gives, on processes of this machine and on Dask workers."""
 
 import importlib
+import os
+import signal
+import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from overlap.cli.main import app
 from overlap.config import load_config
+from overlap.errors import ConfigError
 from overlap.steps.journal import read_last_run
 from overlap.steps.pipeline import curate
 from overlap.steps.publish import publish
 from overlap.steps.verify import read_verified
 from overlap.store import Store
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 # What tiny noise gives becomes removals, so that the releases have something to differ in.
@@ -106,3 +117,39 @@ def test_the_flow_on_dask_gives_the_same_release_byte_for_byte(
     assert read_verified(there).equals(read_verified(here))
     assert _released(on_dask.folder) == _released(local.folder)
     assert (local.folder / "removals.csv").read_text().count("\n") > 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.filterwarnings("default")
+def test_a_dask_worker_that_is_killed_changes_no_result(tiny_photos: Path, tmp_path: Path, open_quietly, harness: None):
+    from distributed import LocalCluster
+
+    from flows.curate import curate as flow
+
+    path, store = tiny_photos / "config.toml", tmp_path / "dask"
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        killer = threading.Thread(target=_kill_one, args=(cluster, Store(store)))
+        killer.start()
+        address = f"run.dask_address={cluster.scheduler_address!r}"
+        flow(str(path), (f"store={str(store)!r}", "run.engine=dask", address, *SETTINGS))
+        killer.join()
+    here = load_config(path, SETTINGS)
+    with open_quietly(here) as run:
+        curate(run)
+    assert read_verified(here.model_copy(update={"store": store})).equals(read_verified(here))
+
+
+def _kill_one(cluster: "LocalCluster", store: Store) -> None:
+    """Kill a worker when the second shard is done."""
+    while sum("shard" in line for line in read_last_run(store)) < 2:
+        time.sleep(0.01)
+    os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+
+def test_the_command_line_says_where_dask_is_for(tiny_photos: Path):
+    config = str(tiny_photos / "config.toml")
+    with pytest.raises(ConfigError, match=r"run.engine = 'dask' is for the flows; start 'python -m flows.curate"):
+        CliRunner().invoke(app, ["curate", "--config", config, "--set", "run.engine=dask"], catch_exceptions=False)
