@@ -15,7 +15,18 @@ from overlap.cli.main import app, main
 
 HEAVY = ("torch", "faiss", "cv2", "kornia", "pycolmap", "prefect", "streamlit", "PIL")
 COMMANDS = ("curate", "publish", "run", "export", "status", "demo", "apply", "verify-release", "download", "votes")
-COMMANDS += ("verify-evidence", "compare-paper", "train", "evaluate", "convert", "closure", "audit", "policy")
+COMMANDS += (
+    "verify-evidence",
+    "compare-paper",
+    "train",
+    "evaluate",
+    "convert",
+    "closure",
+    "audit",
+    "policy",
+    "impact",
+    "ablate",
+)
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
