@@ -31,6 +31,16 @@ def closure(config: ConfigOption, overrides: SetOption = None) -> None:
     )
 
 
+@app.command("report")
+def write_report(config: ConfigOption, overrides: SetOption = None) -> None:
+    """Write the report alone: one HTML file that opens offline, and no release."""
+    from overlap.steps.publish import report as write
+
+    with open_config(config, overrides) as opened:
+        path = write(opened)
+    typer.echo(f"report: {path}")
+
+
 @audits.command("sample")
 def sample(config: ConfigOption, overrides: SetOption = None) -> None:
     """Draw kept landmarks and put them before the reviewers, beside all evaluation landmarks."""
@@ -43,12 +53,12 @@ def sample(config: ConfigOption, overrides: SetOption = None) -> None:
 
 
 @audits.command("report")
-def report(config: ConfigOption, overrides: SetOption = None) -> None:
+def report_audit(config: ConfigOption, overrides: SetOption = None) -> None:
     """Bound how many overlapping landmarks are left, from what the reviewers said of the drawn ones."""
-    from overlap.steps.audit import report_audit
+    from overlap.steps.audit import report_audit as sum_up
 
     with open_config(config, overrides) as opened:
-        audit = report_audit(opened)
+        audit = sum_up(opened)
     for line in _lines(audit):
         typer.echo(line)
 

@@ -70,12 +70,24 @@ def publish(run: Run) -> Published:
             "table3.csv": render_csv(sizes).encode(),
         },
     )
-    report = write_report(
-        config.store / f"report-{release_folder(config).name}.html",
-        gather_content(config, policy, decided, overlap=overlap, sizes=sizes),
-        thumbnail=make_thumbnails(config, run.limits),
-    )
+    report = _write_page(run, policy, decided, overlap=overlap, sizes=sizes)
     return Published(folder, report, overlap, sizes)
+
+
+def report(run: Run) -> Path:
+    """Write the report that 'publish' would write now, and no release; return its path.
+
+    Raises:
+        ReviewError: the policy needs votes and there are none.
+    """
+    policy = load_policy(run.config.policy.name)
+    decided = _decide(run.config, policy, say=run.say)
+    removals = decided.decision.removals
+    overlap = overlap_table(
+        removals, n_queries=decided.n_queries, duplicated_queries=decided.decision.duplicated_queries
+    )
+    sizes = _sizes(decided.landmarks, removals, release_name(run.config))
+    return _write_page(run, policy, decided, overlap=overlap, sizes=sizes)
 
 
 def release_name(config: Config) -> str:
@@ -86,6 +98,16 @@ def release_name(config: Config) -> str:
 def release_folder(config: Config) -> Path:
     """Return where the release lies, or would lie."""
     return config.release.out / f"{release_name(config)}-{config.release.version}"
+
+
+def _write_page(
+    run: Run, policy: Policy, decided: Decided, *, overlap: tuple[OverlapRow, ...], sizes: tuple[SizesRow, ...]
+) -> Path:
+    return write_report(
+        run.config.store / f"report-{release_folder(run.config).name}.html",
+        gather_content(run.config, policy, decided, overlap=overlap, sizes=sizes),
+        thumbnail=make_thumbnails(run.config, run.limits),
+    )
 
 
 def decide_removals(config: Config) -> pa.Table:

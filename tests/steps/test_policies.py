@@ -59,6 +59,15 @@ def test_an_audit_report_without_a_sample_names_the_command(voted):
         run("audit", "report", "-c", voted)
 
 
+def test_the_report_is_written_without_a_release(voted):
+    said = run("report", "-c", voted, "--set", "policy.name=strict").stdout
+    path = Path(said.removeprefix("report: ").strip())
+    page = path.read_text(encoding="utf-8")
+    assert '<section id="policies">' in page
+    assert "<b>strict</b>, applied here" in page
+    assert not (voted.parent / "data_manifests").exists()
+
+
 def test_figure_2_takes_the_queries_with_most_removed_photos_one_a_landmark(monkeypatch):
     def pair(query, rank, landmark):
         rest = {"evaluation_set": "s", "similarity": 1.0 - 0.1 * rank, "origin": "global"}

@@ -142,22 +142,25 @@ def test_two_runs_on_one_store_are_not_mixed(curated: Config, open_quietly):
 
 @pytest.mark.timeout(600)
 def test_closure_finds_the_second_id_that_paper_leaves_in(curated: Config, tmp_path: Path, open_quietly):
-    """People saw the main ids alone; the photos of those bring up the second id, a further round nothing."""
+    """People saw the main ids and the names; photos bring up the second id, a further round nothing."""
     if curated.synthetic.seed != 1:
         pytest.skip("one world is enough")
     truth = curated.train.root / "truth"
     config = _with(curated, review={"database": f"sqlite:///{tmp_path}/reviews.sqlite"}, closure={"k": 10})
     config = _with(config, release={"out": tmp_path}, audit={"whole": 2, "below": 2, "random": 2, "checks": 9})
-    roles = {int(row["landmark_id"]): row for row in csv.DictReader((truth / "landmarks.csv").open(newline=""))}
+    with (truth / "landmarks.csv").open(newline="") as file:
+        roles = {int(row["landmark_id"]): row for row in csv.DictReader(file)}
     main = {landmark for landmark, row in roles.items() if row["role"] == "overlap"}
     second = {landmark for landmark, row in roles.items() if row["role"] == "split"}
     items = read_queue(config)
     of_main = pa.compute.is_in(items["landmark_id"], value_set=pa.array(sorted(main)))
-    open_reviews(config).add_items(items.filter(of_main))
+    named = items.filter(pa.compute.is_null(items["query_id"]))["landmark_id"].to_pylist()
+    known = main | {each for each in named if roles[each]["overlaps"] == "1"}
+    open_reviews(config).add_items(items.filter(pa.compute.or_(of_main, pa.compute.is_null(items["query_id"]))))
     simulate_votes(config, truth / "true_pairs.csv", reviewers=3, error_rate=0.0, seed=0)
     with open_quietly(config) as run:
         first = close(run)
-        assert set(first.seeds) == main
+        assert set(first.seeds) == known
         proposed = set(first.proposals["landmark_id"].to_pylist())
         assert second <= proposed
         by_photos = [row for row in first.proposals.to_pylist() if "photos" in row["reasons"]]
@@ -166,16 +169,16 @@ def test_closure_finds_the_second_id_that_paper_leaves_in(curated: Config, tmp_p
         simulate_votes(config, truth / "true_pairs.csv", reviewers=3, error_rate=0.0, seed=0)
         assert close(run).n_new == 0
         removed = {name: _removed(config, name) for name in ("paper", "strict")}
-        assert removed["paper"] == main
-        assert removed["strict"] == main | {each for each in proposed if roles[each]["overlaps"] == "1"}
+        assert removed["paper"] == known
+        assert removed["strict"] == known | {each for each in proposed if roles[each]["overlaps"] == "1"}
         audited = sample_audit(run)
         with pytest.raises(ReviewError, match="audited landmarks are not judged yet"):
             report_audit(run)
         simulate_votes(config, truth / "true_pairs.csv", reviewers=3, error_rate=0.0, seed=0)
         audit = report_audit(run)
-    assert audit.checks == len(main)
+    assert audit.checks == len(main - set(named))
     assert audit.judged == sum(audited["drawn"].to_pylist())
-    n_left = sum(row["overlaps"] == "1" for row in roles.values()) - len(main) - sum(s.found for s in audit.strata)
+    n_left = sum(row["overlaps"] == "1" for row in roles.values()) - len(known) - sum(s.found for s in audit.strata)
     assert n_left <= audit.bound.remaining <= len(roles)
     assert set(read_found(config)["detector"].to_pylist()) >= {"photos", "names", "closure"}
 
