@@ -1,24 +1,28 @@
 """What the report shows in defence of a decision: Figure 2, policies compared, the audit, agreement, recall."""
 
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.audit.recall import RecallPoint, recall_by_k
 from overlap.config import Config
 from overlap.policy import SHIPPED, Policy, decide, load_policy
+from overlap.report.defence_figures import draw_recall, draw_reliability
 from overlap.report.page import AuditView, Fact, PolicyRow, Ranking, Stratum
 from overlap.review.agreement import Figure
 from overlap.review.board import Order, read_board
 from overlap.review.fate import Rule
 from overlap.review.queue import build_items
 from overlap.review.summary import find_agreement
+from overlap.steps.photos import read_photos
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import open_reviews
 from overlap.steps.run import find_current, is_current
 from overlap.store import read_json
-from overlap.tables import CANDIDATES
+from overlap.tables import CANDIDATES, CONFIRMING
 from overlap.verify.pairs import threshold_of
 
 _RANKINGS = 6
@@ -74,6 +78,44 @@ def read_audit_view(config: Config) -> AuditView | None:
     reliability = audit["reliability"] or {"bins": ()}
     bins = tuple((low, high, n) for low, high, n in reliability["bins"])
     return AuditView(audit["bound"]["remaining"], strata, tuple(_audit_facts(audit)), bins)
+
+
+def draw_plots(config: Config, items: pa.Table, votes: pa.Table, audit: AuditView | None) -> dict[str, bytes]:
+    """Return the plots by title; none where matplotlib or what they show is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return {}
+    points = measure_recall(config, items, votes)
+    plots = {}
+    if points:
+        rows = [(point.k, point.photos, point.landmarks) for point in points]
+        plots["Recall of the search, on landmarks that people confirmed"] = draw_recall(rows)
+    if audit is not None and audit.reliability:
+        plots["Chance that a pair is same, on landmarks it was not fitted on"] = draw_reliability(audit.reliability)
+    return plots
+
+
+def measure_recall(config: Config, items: pa.Table, votes: pa.Table) -> tuple[RecallPoint, ...]:
+    """Return recall by k, on all photos of the landmarks that people confirmed for each query."""
+    if not (is_current(config, "candidates") and is_current(config, "photos")):
+        return ()
+    yes = votes.filter(pc.is_in(votes["answer"], pa.array(sorted(CONFIRMING))))
+    confirmed = items.filter(pc.and_(pc.is_in(items["item_id"], yes["item_id"]), pc.is_valid(items["query_id"])))
+    train = read_photos(config, "train")
+    train = train.filter(pc.is_in(train["landmark_id"], pc.unique(confirmed["landmark_id"])))
+    photos: dict[int, list[str]] = {}
+    for image_id, landmark in zip(train["image_id"].to_pylist(), train["landmark_id"].to_pylist(), strict=True):
+        photos.setdefault(landmark, []).append(image_id)
+    positives: dict[tuple[str, str], dict[int, list[str]]] = {}
+    for row in confirmed.select(["evaluation_set", "query_id", "landmark_id"]).to_pylist():
+        if row["landmark_id"] in photos:
+            shown = positives.setdefault((row["evaluation_set"], row["query_id"]), {})
+            shown[row["landmark_id"]] = photos[row["landmark_id"]]
+    candidates = read_candidates(config)
+    ranks: dict[tuple[str, str], dict[str, int]] = {}
+    columns = ("evaluation_set", "query_id", "image_id", "rank")
+    for name, query, image_id, rank in zip(*(candidates[each].to_pylist() for each in columns), strict=True):
+        ranks.setdefault((name, query), {})[image_id] = rank
+    return recall_by_k(ranks, positives, k=config.search.k)
 
 
 def agreement_facts(config: Config, rule: Rule) -> tuple[Fact, ...]:

@@ -21,7 +21,7 @@ from overlap.report.gather import (
 )
 from overlap.report.page import Fact, ReportContent, Thumbnail
 from overlap.report.tables import OverlapRow, SizesRow
-from overlap.steps.defence import agreement_facts, compare_shipped, rank_before_and_after, read_audit_view
+from overlap.steps.defence import agreement_facts, compare_shipped, draw_plots, rank_before_and_after, read_audit_view
 from overlap.steps.photos import read_photos, read_quarantine
 from overlap.steps.review import open_reviews, rule_of_policy
 from overlap.steps.run import SECTIONS, is_current, read_record
@@ -72,6 +72,7 @@ def gather_content(
         photos=_text_photos(config, decided.items),
     )
     landmarks = gather_landmarks(evidence)
+    audit = read_audit_view(config)
     quarantine = read_quarantine(config) if is_current(config, "features") else QUARANTINE.empty_table()
     return ReportContent(
         title=config.name,
@@ -87,7 +88,8 @@ def gather_content(
         proposed=landmarks.proposed,
         rankings=rank_before_and_after(config, decided.decision.removals),
         policies=compare_shipped(config, policy, _tables(config, decided)),
-        audit=read_audit_view(config),
+        audit=audit,
+        plots=draw_plots(config, decided.items, decided.votes, audit),
         agreement=agreement_facts(config, rule_of_policy(config, policy)) if decided.votes.num_rows else (),
         scores=split_scores(decided.verified, decided.items, decided.votes, threshold=threshold),
         statuses=count_statuses(decided.verified),
