@@ -1,10 +1,14 @@
-"""The whole study on a small world, in a few steps of training: that it runs, and that its parts fit together."""
+"""The whole study on a handful of patterns, in a few steps of training: that it runs and its parts fit together."""
 
 import csv
+import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from overlap.config import Config, load_config
+from overlap.config import load_config
+from overlap.images import encode_jpeg
 from overlap.steps.findings import measure_impact
 from overlap.store import Store
 
@@ -12,46 +16,84 @@ NETWORKS = ("cider_small", "gem_small")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, write_config, open_quietly):
+def study(tmp_path_factory, open_quietly):
     """Return the config and findings of a study, and what was said in it and in a second run of it."""
     folder = tmp_path_factory.mktemp("impact")
-    world = folder / "world"
-    settings = (
-        "training.steps=4",
-        "training.batch=8",
-        "training.size_px=64",
-        "training.validation_landmarks=2",
-        "training.log_every=2",
-        'impact.networks=["cider_small", "gem_small"]',
-        "impact.doses=1",
-        "impact.size_px=64",
-        "impact.pictures=2",
-        "impact.release=release",
-        "synthetic.size_px=240",
-        "run.workers=1",
-    )
-    config = load_config(write_config(folder, world=world), settings)
+    _write_set(folder)
+    config = load_config(_write_config(folder))
     said: list[list[str]] = [[], []]
     with open_quietly(config, said[0]) as run:
-        from overlap.steps.photos import read_sets
-
-        read_sets(run)
-        _release(config)
         findings = measure_impact(run)
     with open_quietly(config, said[1]) as run:
         assert measure_impact(run).grids[0] == findings.grids[0]
     return config, findings, said
 
 
-def _release(config: Config) -> None:
-    """Write the release that faultless reviewers would come to."""
-    pairs = list(csv.DictReader((config.train.root / "truth" / "true_pairs.csv").open(encoding="utf-8")))
-    config.impact.release.mkdir()
-    ids = sorted({int(row["landmark_id"]) for row in pairs if row["query_id"]})
-    (config.impact.release / "removals.csv").write_text("landmark_id\n" + "".join(f"{each}\n" for each in ids))
-    lines = [",".join(row[name] for name in ("evaluation_set", "query_id", "image_id", "landmark_id")) for row in pairs]
-    text = "\n".join(["evaluation_set,query_id,image_id,landmark_id", *lines])
-    (config.impact.release / "evidence.csv").write_text(text + "\n")
+def _write_config(folder: Path) -> Path:
+    path = folder / "config.toml"
+    path.write_text(
+        """
+store = "store"
+[train]
+format = "gldv2"
+root = "."
+[[evaluation]]
+format = "revisited"
+name = "ox"
+root = "ox"
+[training]
+steps = 4
+batch = 8
+size_px = 64
+validation_landmarks = 2
+log_every = 2
+[impact]
+networks = ["cider_small", "gem_small"]
+release = "release"
+doses = 1
+size_px = 64
+pictures = 2
+[run]
+workers = 1
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def _write_set(folder: Path) -> None:
+    """Write photos of patterns: eight landmarks to train on, the first two of which are asked for, and another one."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 255, (9, 6, 8, 3), dtype=np.uint8)
+
+    def write(path: Path, landmark: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 60, (96, 128, 3), dtype=np.uint8)
+        path.write_bytes(encode_jpeg(patterns[landmark].repeat(16, axis=0).repeat(16, axis=1) // 2 + noise))
+
+    lines = []
+    for landmark in range(8):
+        ids = [f"{landmark}{number:015x}" for number in range(5)]
+        lines.append(f"{landmark + 1},{' '.join(ids)}")
+        for image_id in ids:
+            write(folder / "train" / "/".join(image_id[:3]) / f"{image_id}.jpg", landmark)
+    (folder / "train_clean.csv").write_text("\n".join(["landmark_id,images", *lines, ""]))
+    shown = [0, 1, 8]
+    database = [landmark for landmark in shown for _ in range(4)]
+    for place, landmark in enumerate(database):
+        write(folder / "ox" / "jpg" / f"d{place}.jpg", landmark)
+    for place, landmark in enumerate(shown):
+        write(folder / "ox" / "jpg" / f"q{place}.jpg", landmark)
+    gnd = [
+        {"bbx": [10, 5, 120, 90], "easy": [4 * place, 4 * place + 1], "hard": [4 * place + 2], "junk": [4 * place + 3]}
+        for place in range(3)
+    ]
+    truth = {"imlist": [f"d{place}" for place in range(12)], "qimlist": ["q0", "q1", "q2"], "gnd": gnd}
+    (folder / "ox" / "gnd_ox.pkl").write_bytes(pickle.dumps(truth))
+    (folder / "release").mkdir()
+    (folder / "release" / "removals.csv").write_text("landmark_id\n1\n2\n")
+    evidence = "evaluation_set,query_id,image_id,landmark_id\nox,q0,a,1\nox,q1,b,2\n"
+    (folder / "release" / "evidence.csv").write_text(evidence)
 
 
 def _rows(findings, name):
