@@ -17,12 +17,9 @@ from benchmarks.results import Result
 from benchmarks.verification import _METHODS, _load_features, average_precision, read_truth
 from overlap.config import VerifyConfig
 from overlap.tables import LocalFeatures
-from overlap.verify.evidence import gather
-from overlap.verify.geometry import find_model
 from overlap.verify.match import match_features
-from overlap.verify.pairs import glance
+from overlap.verify.pairs import glance, look_closely
 from overlap.verify.presets import PRESETS
-from overlap.verify.score import score_of
 
 _PEER = "authors' recipe, inliers"
 _SETTINGS = VerifyConfig()
@@ -58,20 +55,12 @@ def _look_at_glance(pairs: Pairs, positive: np.ndarray) -> Iterator[Result]:
     preset = PRESETS["sift"]
     stopped = np.array([glance(query, photo, preset=preset) is not None for query, photo in pairs])
     yield Result("verification: false pairs that the first pass stops", stopped[~positive].mean(), "share")
-    lost = [_score_in_full(*pairs[row]) for row in np.flatnonzero(stopped & positive)]
+    lost = [look_closely(*pairs[row], settings=_SETTINGS).score for row in np.flatnonzero(stopped & positive)]
     note = f"a full look gives them at most {max(lost, default=0):.3f}; {sum(one >= 0.1 for one in lost)} reach 0.1"
     yield Result("verification: true pairs that the first pass stops", stopped[positive].mean(), "share", note=note)
     milliseconds = 1000 / _run(pairs[:60], lambda query, photo, **_: glance(query, photo, preset=preset) is None)[1]
     full = 1000 / _run(pairs[:60], lambda query, photo, **_: len(match_features(query, photo, preset=preset).pairs))[1]
     yield Result("verification: first pass", milliseconds, "ms a pair", "matching all features", milliseconds / full)
-
-
-def _score_in_full(query: LocalFeatures, photo: LocalFeatures) -> float:
-    """Return the score of a pair that got no first pass."""
-    preset = PRESETS["sift"]
-    matches = match_features(query, photo, preset=preset)
-    model = find_model(gather(query, photo, matches, sigma_px=preset.sigma_px), seed=_SETTINGS.seed)
-    return 0.0 if model is None else score_of(model.evidence, even_nats=preset.even_nats)
 
 
 def _run(pairs: Pairs, compare: Callable[..., float]) -> tuple[np.ndarray, float]:

@@ -68,11 +68,18 @@ def verify_pair(
         for; the score, near 0, still says how far off), ``watermark`` (what agrees is a mark
         stuck to both pictures; score 0) or ``ok``.
     """
-    preset = PRESETS[settings.features]
     if match is None and settings.features in _GLANCED:
-        hopeless = glance(query, photo, preset=preset)
+        hopeless = glance(query, photo, preset=PRESETS[settings.features])
         if hopeless is not None:
             return hopeless
+    return look_closely(query, photo, settings=settings, match=match)
+
+
+def look_closely(
+    query: LocalFeatures, photo: LocalFeatures, *, settings: VerifyConfig, match: MatchPair | None = None
+) -> PairResult:
+    """Compare two photos by all their features, as verify_pair does with those that its first pass lets through."""
+    preset = PRESETS[settings.features]
     matches = match_features(query, photo, preset=preset, match=match)
     if len(matches.pairs) < _FEWEST_MATCHES:
         return _nothing(len(matches.pairs), "too_few_matches")
