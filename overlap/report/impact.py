@@ -85,6 +85,11 @@ def _slug(title: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
 
 
+def _is_wordy(cell: str) -> bool:
+    """Tell whether a cell is read as words, not as a number."""
+    return bool(cell) and not (cell[0].isdigit() or cell[0] in "+-–")
+
+
 def _shipped(name: str) -> str:
     return resources.files("overlap.report").joinpath("templates", name).read_text(encoding="utf-8")
 
@@ -101,4 +106,5 @@ def _template() -> "Template":
         lstrip_blocks=True,
     )
     environment.filters |= {"address": _address, "slug": _slug}
+    environment.tests["wordy"] = _is_wordy
     return environment.get_template("impact.html.jinja")

@@ -171,6 +171,10 @@ def _cautions(config: Config, study: Study) -> Iterable[str]:
             f"{seeds} seed(s) and {placebos} placebo draw(s) carry no claim: an interval over one of a kind takes it "
             "as fixed."
         )
+    for kind in (OVERLAPPING, OTHER):
+        row = _effects(study, config.impact.protocol, kind)[:1]
+        if row and row[0]["n_landmarks"] < _FEW:
+            yield f"The {kind} queries show {row[0]['n_landmarks']} landmark(s) only: their interval means little."
     versions = {row["training_set"]: row for row in study.versions.to_pylist()}
     matched = [row for name, row in versions.items() if name.startswith("placebo-")]
     removed = versions[CLEAN]["n_images_removed"]
