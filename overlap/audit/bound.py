@@ -118,11 +118,11 @@ def split_error(strata: Sequence[Stratum], *, error: float = ERROR) -> list[floa
 
     With a share e of the error, a stratum of which the part f is judged has the bound ln(e) / ln(1 - s f). The sum is
     least when the shares are as 1 / -ln(1 - s f). It looks at the design alone, with s = 0.9, so it costs no validity.
-    A stratum of which nothing is judged needs none: its bound is its size.
+    A stratum of which nothing is judged needs none, its bound is its size; nor does an empty one.
     """
     weights = [_weight(stratum) for stratum in strata]
     whole = sum(weight for weight in weights if weight < inf)
-    return [error * weight / whole if weight < inf else 0.0 for weight in weights]
+    return [error * weight / whole if 0 < weight < inf else 0.0 for weight in weights]
 
 
 def judgements_for_bound(
