@@ -55,8 +55,8 @@ def keys_of(room: Room, item: Mapping[str, Any]) -> tuple[PhotoKey, PhotoKey]:
 
 
 def release_files(room: Room) -> list[Path]:
-    """Return the files of all releases that can be downloaded, by release and name."""
-    return sorted(path for path in room.config.release.out.glob("*/*") if path.is_file())
+    """Return the files of all releases that can be downloaded, by release and name; a draft's folder is hidden."""
+    return sorted(path for path in room.config.release.out.glob("[!.]*/*") if path.is_file())
 
 
 _Action = Callable[[Room, Reviewer, Mapping[str, Any]], Mapping[str, Any]]
