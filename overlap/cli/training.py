@@ -135,8 +135,8 @@ def _read_truth(
 ) -> "EvaluationSet":
     from overlap.steps.evaluate import choose_evaluation, read_truth
 
-    if (ground_truth is None) == (config is None):
-        raise ConfigError("saved descriptors need ground truth: --ground-truth gnd_NAME.pkl, or --config C, not both")
-    if ground_truth is not None:
+    if ground_truth is not None and config is None:
         return read_truth(ground_truth)
-    return choose_evaluation(load(config, overrides), evaluation)  # type: ignore[arg-type]
+    if config is not None and ground_truth is None:
+        return choose_evaluation(load(config, overrides), evaluation)
+    raise ConfigError("saved descriptors need ground truth: --ground-truth gnd_NAME.pkl, or --config C, not both")

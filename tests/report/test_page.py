@@ -2,7 +2,6 @@ import base64
 import dataclasses
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import find_chromium
 
 from overlap.errors import DataError
 from overlap.images import encode_jpeg
@@ -344,7 +344,6 @@ print(sorted({"torch", "faiss", "cv2", "kornia", "pycolmap", "matplotlib", "PIL"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed (apt-get install chromium)")
 def test_a_browser_runs_the_page_without_complaint(tmp_path):
     path = write_report(tmp_path / "report.html", FULL, thumbnail=drawn)
     flags = [
@@ -353,7 +352,7 @@ def test_a_browser_runs_the_page_without_complaint(tmp_path):
         *("--enable-logging=stderr", "--dump-dom"),
     ]
     done = subprocess.run(
-        ["chromium", *flags, path.as_uri()],
+        [find_chromium(), *flags, path.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,

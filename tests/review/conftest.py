@@ -9,12 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-
-
-def _lacks(reason: str) -> None:
-    if "postgres" in os.environ.get("OVERLAP_REQUIRE", "").split(","):
-        pytest.fail(f"OVERLAP_REQUIRE names postgres: {reason}")
-    pytest.skip(reason)
+from needs import lacks
 
 
 def _find(program: str) -> str | None:
@@ -29,7 +24,7 @@ def postgres() -> Iterator[str]:
     """Return the URL of a running server, without the database's name; it is stopped at the end."""
     initdb, server_control = _find("initdb"), _find("pg_ctl")
     if initdb is None or server_control is None:
-        _lacks("no PostgreSQL on this machine: apt-get install postgresql")
+        lacks("postgres", "no PostgreSQL on this machine: apt-get install postgresql")
     pytest.importorskip("psycopg")
     # A folder of its own: PostgreSQL refuses to run as root, and pytest's folders are closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="overlap-pg-"))

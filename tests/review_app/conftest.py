@@ -1,7 +1,5 @@
 """A small rendered world that the pipeline curated, a server of the app, and a headless Chromium."""
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from needs import find_chromium
 
 from overlap.config import Config, load_config
 from overlap.review.desk import now_ms
@@ -54,13 +53,6 @@ port = {port}
 [release]
 out = "manifests"
 """
-
-
-def lacks(name: str, reason: str) -> None:
-    """Skip for what a bare machine lacks, or fail where OVERLAP_REQUIRE names it."""
-    if name in os.environ.get("OVERLAP_REQUIRE", "").split(","):
-        pytest.fail(f"OVERLAP_REQUIRE names {name}: {reason}")
-    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -156,9 +148,7 @@ def start(world: World) -> Server:
 @pytest.fixture(scope="session")
 def chromium():
     """Return a headless Chromium, or skip."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        lacks("chromium", "no chromium on this machine: apt-get install chromium")
+    path = find_chromium()
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
