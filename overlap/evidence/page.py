@@ -5,19 +5,14 @@ they are drawn as a sketch of their inliers, under which who has the set can lay
 that never leaves the browser.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from overlap.evidence.compare import pairs_file
+from overlap.pages import load_template, read_shipped, security_policy
 from overlap.tables import ANSWERS
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
+_PACKAGE = "overlap.evidence"
 _POINTS = 60
 _TURN = 300.0
 
@@ -29,18 +24,23 @@ def render_page(about: Mapping[str, Any], landmarks: Sequence[Mapping[str, Any]]
         about: title, and what the evidence was made with.
         landmarks: what the landmarks' own files hold, removed ones first.
     """
-    style, script = _shipped("evidence.css"), _shipped("evidence.js")
-    policy = (
-        "default-src 'none'; img-src 'self' file: blob:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    style, script = read_shipped(_PACKAGE, "evidence.css"), read_shipped(_PACKAGE, "evidence.js")
+    template = load_template(
+        _PACKAGE,
+        "evidence.html.jinja",
+        points=place_points,
+        answers=say_answers,
+        address=safe_address,
+        sentence=make_sentence,
+        pairs_file=pairs_file,
     )
-    page = _template().render(
+    page = template.render(
         about=about,
         removed=[landmark for landmark in landmarks if landmark["removed"]],
         kept=[landmark for landmark in landmarks if not landmark["removed"]],
         style=style,
         script=script,
-        security=policy,
+        security=security_policy(images="'self' file: blob:", style=style, script=script),
     )
     return page.lstrip()
 
@@ -66,32 +66,3 @@ def make_sentence(words: str) -> str:
 def safe_address(address: str) -> str:
     """Return the address of a web page, or nothing for anything else: no script hides behind a link."""
     return address if address.startswith(("https://", "http://")) else ""
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _shipped(name: str) -> str:
-    return resources.files("overlap.evidence").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("overlap.evidence"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "points": place_points,
-        "answers": say_answers,
-        "address": safe_address,
-        "sentence": make_sentence,
-        "pairs_file": pairs_file,
-    }
-    return environment.get_template("evidence.html.jinja")

@@ -1,20 +1,14 @@
 """The page of an impact study: one HTML file that opens offline, with its tables and figures in it."""
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from overlap.pages import load_template, read_shipped, security_policy
 from overlap.report.page import Fact
 from overlap.report.tables import Grid
 from overlap.sheets import replacing
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 @dataclass(frozen=True)
@@ -71,10 +65,9 @@ def write_page(path: Path, content: ImpactContent) -> Path:
 
 def render_page(content: ImpactContent) -> str:
     """Render the page as text; the same content gives the same page, and every name in it is escaped."""
-    style = "\n".join(_shipped(name) for name in ("report.css", "impact.css"))
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'"
-    return _template().render(content=content, style=style, policy=policy)
+    style = "\n".join(read_shipped("overlap.report", name) for name in ("report.css", "impact.css"))
+    template = load_template("overlap.report", "impact.html.jinja", address=_address, slug=_slug, is_words=_is_words)
+    return template.render(content=content, style=style, policy=security_policy(images="data:", style=style))
 
 
 def _address(png: bytes) -> str:
@@ -85,26 +78,6 @@ def _slug(title: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
 
 
-def _is_wordy(cell: str) -> bool:
+def _is_words(cell: str) -> bool:
     """Tell whether a cell is read as words, not as a number."""
     return bool(cell) and not (cell[0].isdigit() or cell[0] in "+-–")
-
-
-def _shipped(name: str) -> str:
-    return resources.files("overlap.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("overlap.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"address": _address, "slug": _slug}
-    environment.tests["wordy"] = _is_wordy
-    return environment.get_template("impact.html.jinja")

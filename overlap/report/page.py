@@ -6,25 +6,21 @@ hash. It reads whole without JavaScript, which only adds the filter and the larg
 """
 
 import base64
-import hashlib
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from overlap.pages import load_template, read_shipped, security_policy
 from overlap.report.charts import ScoreSplit, bar_chart, score_chart
 from overlap.report.tables import OverlapRow, SizesRow, overlap_grid, sizes_grid
+from overlap.sheets import replacing
 from overlap.tables import ANSWERS, CONFIRMING
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+_PACKAGE = "overlap.report"
 
 Thumbnail: TypeAlias = Callable[[str, str], bytes | None]
 """Give the JPEG thumbnail of a photo by its source (the set's name) and id; None when there is none."""
@@ -228,26 +224,23 @@ def write_report(path: Path, content: ReportContent, *, thumbnail: Thumbnail, pi
 
     Returns:
         The path.
+
+    Raises:
+        ArtifactError: it can't be written.
     """
     page = render_report(content, thumbnail=thumbnail, pictures_mb=pictures_mb)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with draft.open("wb") as file:
-            file.write(page.encode("utf-8", "backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(page.encode("utf-8", "backslashreplace"))
     return path
 
 
 def render_report(content: ReportContent, *, thumbnail: Thumbnail, pictures_mb: float = 20) -> str:
     """Render the page as text; the same content gives the same page."""
     pictures = _embed(content, thumbnail, int(pictures_mb * 1_000_000))
-    style, script = _shipped("report.css"), _shipped("report.js")
-    return _template().render(
+    style, script = read_shipped(_PACKAGE, "report.css"), read_shipped(_PACKAGE, "report.js")
+    template = load_template(_PACKAGE, "report.html.jinja", chips=_chips, plural=_plural)
+    return template.render(
         content=content,
         pictures=pictures,
         overlap=overlap_grid(content.overlap),
@@ -260,7 +253,7 @@ def render_report(content: ReportContent, *, thumbnail: Thumbnail, pictures_mb: 
         plots={title: base64.b64encode(png).decode() for title, png in content.plots.items()},
         style=style,
         script=script,
-        policy=_security_policy(style, script),
+        policy=security_policy(images="data:", style=style, script=script),
     )
 
 
@@ -300,17 +293,6 @@ def _photos_of(landmark: LandmarkView, training_set: str) -> Iterable[tuple[str,
         yield from ((training_set, pair.image_id) for pair in gallery.pairs)
 
 
-def _security_policy(style: str, script: str) -> str:
-    return (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
-    )
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
 def _in_words(answers: Mapping[str, int]) -> dict[str, int]:
     return {ANSWER_WORDS[answer]: answers.get(answer, 0) for answer in ANSWERS} if answers else {}
 
@@ -322,22 +304,3 @@ def _chips(answers: Mapping[str, int]) -> Sequence[tuple[str, int, bool]]:
 
 def _plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def _shipped(name: str) -> str:
-    return resources.files("overlap.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("overlap.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"chips": _chips, "plural": _plural}
-    return environment.get_template("report.html.jinja")

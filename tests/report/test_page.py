@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import find_chromium
 
-from overlap.errors import DataError
+from overlap.errors import ArtifactError, DataError
 from overlap.images import encode_jpeg
 from overlap.report.charts import ScoreSplit
 from overlap.report.page import (
@@ -321,7 +321,7 @@ def test_a_failed_write_leaves_no_draft(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ArtifactError, match="No space left"):
         write_report(tmp_path / "report.html", EMPTY, thumbnail=no_picture)
     assert list(tmp_path.iterdir()) == []
 
