@@ -228,7 +228,7 @@ def _draw(film: Film, camera: Camera, panel: Panel, light: Light, gain: Points |
     near = _nearness(camera, panel.origin, normal, (int(x0), int(y0), int(x1), int(y1)))
     held = film.nearness[y0:y1, x0:x1]
     opaque = cv2.bitwise_and(mask, cv2.extractChannel(patch, 3))
-    wins = cv2.bitwise_and(cv2.compare(near, held, cv2.CMP_GT), cv2.compare(opaque, 127, cv2.CMP_GT))
+    wins = cv2.bitwise_and(cv2.compare(near, held, cv2.CMP_GT), cv2.inRange(opaque, 128, 255))
     cv2.copyTo(near, wins, held)
     cv2.copyTo(cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB), wins, film.rgb[y0:y1, x0:x1])
 
@@ -446,7 +446,7 @@ def _darken(film: Film, outline: NDArray[np.int32]) -> None:
         mask = np.zeros((int(y1 - y0), int(x1 - x0)), np.uint8)
         cv2.fillPoly(mask, [outline - (x0, y0)], 255)
         ground, held = film.rgb[y0:y1, x0:x1], film.nearness[y0:y1, x0:x1]
-        hit = cv2.bitwise_and(mask, cv2.compare(held, 0.0, cv2.CMP_EQ))
+        hit = cv2.bitwise_and(mask, cv2.inRange(held, 0.0, 0.0))
         cv2.copyTo((ground * np.float32(0.66)).astype(np.uint8), hit, ground)
 
 

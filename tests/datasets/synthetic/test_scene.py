@@ -89,6 +89,14 @@ def test_the_nearer_panel_hides_the_farther_in_any_order(order: tuple[int, int])
     assert film.rgb[5, 5, 0] == 0
 
 
+def test_a_panel_that_touches_one_pixel_is_drawn() -> None:
+    film = Film(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.float32))
+    scene._draw(film, camera_at(0, -50, 4), flat_panel(0, 200, 90), scene.day(np.random.default_rng(1)), np.ones(3))
+    assert film.rgb.tolist() == [[[200, 200, 200]]]
+    scene._darken(film, np.array([[0, 0], [1, 0], [1, 1]], np.int32))
+    assert film.rgb.tolist() == [[[200, 200, 200]]]
+
+
 def test_panels_seen_from_behind_are_not_drawn() -> None:
     film = Film(np.zeros((240, 320, 3), np.uint8), np.zeros((240, 320), np.float32))
     scene._draw(film, camera_at(0, 50, 4), flat_panel(0, 200, 5), scene.day(np.random.default_rng(1)), np.ones(3))
