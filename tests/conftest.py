@@ -2,20 +2,24 @@
 
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from rich.console import Console
 from tiny import write_truth
 
-from overlap.config import Config
+from overlap.config import Config, load_config
 from overlap.steps.run import Run, open_run
 from overlap.workers import map_in_processes
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("OVERLAP_SHARED", PROJECT.parent / "shared"))
+
+_LONGEST = ("steps", "review_app", "flows")
 
 _CONFIG = """
 name = "test"
@@ -49,6 +53,11 @@ out = "manifests"
 [run]
 workers = 2
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that several processes end together."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +94,30 @@ def open_quietly() -> Callable[[Config], object]:
                 yield run
 
     return open_it
+
+
+@pytest.fixture(scope="session")
+def copy_curated(tmp_path_factory: pytest.TempPathFactory, write_config, open_quietly) -> Callable[[Path, int], Path]:
+    """Return what copies the store of a curated world of a seed into a folder, and returns its config's path.
+
+    A world is rendered and curated once for all of pytest's processes.
+    """
+    from overlap.steps.pipeline import curate
+
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def copy(folder: Path, seed: int) -> Path:
+        original = base / f"world{seed}"
+        with FileLock(f"{original}.lock"):
+            if not (original / "done").exists():
+                with open_quietly(load_config(write_config(original, world=original / "world", seed=seed))) as run:
+                    curate(run)
+                (original / "done").touch()
+        shutil.copytree(original / "store", folder / "store")
+        return write_config(folder, world=original / "world", seed=seed)
+
+    return copy
 
 
 @pytest.fixture

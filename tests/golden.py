@@ -5,7 +5,6 @@ from pathlib import Path
 N_LANDMARKS, N_IMAGES = 81_313, 1_580_470
 # Evaluation set: duplicated queries, landmarks removed, their images.
 TABLE_2 = {"rparis6k": (36, 11, 1227), "roxford5k": (38, 6, 315), "": (0, 1, 23)}
-N_LEFT = (81_295, 1_578_905)
 
 
 def shares(total, n):

@@ -16,9 +16,10 @@ from math import ceil, inf, log1p, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from overlap.errors import DataError
+from overlap.intervals import clopper_pearson
 
 ERROR = 0.025
 _PLANNED_SENSITIVITY = 0.9
@@ -91,7 +92,7 @@ def least_sensitivity(recognised: int, checks: int, *, error: float = ERROR) -> 
         raise DataError(
             f"{recognised} of {checks} known landmarks were recognised; the first must be at most the other"
         )
-    return float(stats.beta.ppf(error, recognised, checks - recognised + 1)) if recognised else 0.0
+    return clopper_pearson(recognised, checks, error=2 * error)[0]
 
 
 def most_overlapping(stratum: Stratum, *, sensitivity: float, error: float) -> int:
@@ -110,7 +111,7 @@ def chance_of_at_most(stratum: Stratum, n_overlapping: int, *, sensitivity: floa
     """Return the chance to find at most as many as were found if so many landmarks of the stratum overlap."""
     drawn = np.arange(min(n_overlapping, stratum.judged, _most_drawn(stratum.found, sensitivity)) + 1)
     chances = _chances_drawn(drawn, stratum, n_overlapping)
-    return float((chances * stats.binom.cdf(stratum.found, drawn, sensitivity)).sum())
+    return float((chances * special.bdtr(np.minimum(stratum.found, drawn), drawn, sensitivity)).sum())
 
 
 def split_error(strata: Sequence[Stratum], *, error: float = ERROR) -> list[float]:

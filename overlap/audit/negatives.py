@@ -9,9 +9,8 @@ removed landmark whose best score is no higher than theirs rests on people alone
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from scipy import stats
-
 from overlap.errors import DataError
+from overlap.intervals import clopper_pearson
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,11 @@ def measure_false_matches(
         )
     scores = [best.get(each, 0.0) for each in set(controls)]
     n_matched, highest = sum(score >= threshold for score in scores), max(scores)
-    interval = stats.binomtest(n_matched, len(scores)).proportion_ci(method="exact")
     return FalseMatches(
         len(scores),
         n_matched,
         n_matched / len(scores),
-        float(interval.low),
-        float(interval.high),
+        *clopper_pearson(n_matched, len(scores)),
         highest,
         tuple(sorted(each for each in set(removed) if best.get(each, 0.0) <= highest)),
     )

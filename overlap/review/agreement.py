@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from overlap.intervals import clopper_pearson
 from overlap.tables import ANSWERS, CONFIRMING
 
 _BOOTSTRAP = 1000
@@ -63,8 +63,7 @@ def proportion(hits: int, n: int) -> Figure:
     """Return a share with its exact interval (Clopper and Pearson)."""
     if not n:
         return Figure(float("nan"), float("nan"), float("nan"), 0)
-    interval = stats.binomtest(hits, n).proportion_ci(method="exact")
-    return Figure(hits / n, float(interval.low), float(interval.high), n)
+    return Figure(hits / n, *clopper_pearson(hits, n), n)
 
 
 @dataclass(frozen=True)

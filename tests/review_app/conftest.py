@@ -18,41 +18,7 @@ from overlap.config import Config, load_config
 from overlap.review.desk import now_ms
 from overlap.review.reviewers import add_reviewer
 from overlap.review.votes import read_truth
-from overlap.steps.pipeline import curate
 from overlap.steps.review import open_reviews
-from overlap.steps.run import open_run
-from overlap.workers import map_in_processes
-
-_CONFIG = """
-name = "desk"
-store = "store"
-[train]
-format = "synthetic"
-root = "world"
-[[evaluation]]
-format = "synthetic"
-name = "oxsynth"
-root = "world"
-[[evaluation]]
-format = "synthetic"
-name = "parsynth"
-root = "world"
-[synthetic]
-seed = 3
-landmarks = 10
-photos_per_landmark = 4
-size_px = 320
-[search]
-k = 20
-[verify]
-size_px = 640
-keypoints = 1024
-[review]
-gold_share = 0.2
-port = {port}
-[release]
-out = "manifests"
-"""
 
 
 def free_port() -> int:
@@ -63,7 +29,6 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class World:
-    folder: Path
     config: Path
     tokens: dict[str, str]
 
@@ -73,34 +38,28 @@ class World:
 
     @property
     def truth(self):
-        return read_truth(self.folder / "world" / "truth" / "true_pairs.csv")
+        return read_truth(self.loaded.train.root / "truth" / "true_pairs.csv")
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory) -> Path:
+def rendered(tmp_path_factory, copy_curated) -> Path:
     """Return a folder with a world of the demo's kind, and the queue that the pipeline made of it."""
     pytest.importorskip("streamlit")
-    folder = tmp_path_factory.mktemp("rendered")
-    path = folder / "config.toml"
-    path.write_text(_CONFIG.format(port=1), encoding="utf-8")
-    config = load_config(path)
-    with map_in_processes(0, console=None) as map_shards, open_run(config, map_shards=map_shards, say=print) as run:
-        curate(run)
-    return folder
+    return copy_curated(tmp_path_factory.mktemp("rendered"), 3).parent
 
 
 @pytest.fixture
 def world(rendered, tmp_path) -> World:
     """Return the world with a review database, port and releases of its own, and three reviewers, Ann a lead."""
     path = rendered / f"{tmp_path.parent.name}-{tmp_path.name}.toml"
-    own = f'database = "sqlite:///{tmp_path}/votes.sqlite"\nport = {free_port()}'
-    text = _CONFIG.replace("port = {port}", own).replace('"manifests"', f'"{tmp_path}/manifests"')
-    path.write_text(text, encoding="utf-8")
+    text = (rendered / "config.toml").read_text(encoding="utf-8").replace('"manifests"', f'"{tmp_path}/manifests"')
+    own = f'[review]\ngold_share = 0.2\nport = {free_port()}\ndatabase = "sqlite:///{tmp_path}/votes.sqlite"\n'
+    path.write_text(f"{text}\n{own}", encoding="utf-8")
     store = open_reviews(load_config(path))
     store.add_items(open_reviews(load_config(rendered / "config.toml")).read_items())
     roles = {"Ann": "lead", "Bob": "reviewer", "Cyd": "reviewer"}
     tokens = {name: add_reviewer(store, name, role=role, now_ms=now_ms()) for name, role in roles.items()}
-    return World(rendered, path, tokens)
+    return World(path, tokens)
 
 
 @pytest.fixture(scope="session")

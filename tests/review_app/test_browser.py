@@ -155,7 +155,7 @@ def check_download(person):
 
 
 def expected(world):
-    with (world.folder / "world" / "truth" / "expected_paper.csv").open() as file:
+    with (world.loaded.train.root / "truth" / "expected_paper.csv").open() as file:
         return sorted(int(row["landmark_id"]) for row in csv.DictReader(file))
 
 

@@ -66,6 +66,8 @@ def test_the_papers_tables_from_a_vote_file(folder: Path):
     ):
         assert line in lines
     assert "proven" in proven
+    _overlap("apply", release / "removals.csv", folder / "train_clean.csv", "--out", folder / "applied.csv")
+    assert (folder / "applied.csv").read_bytes() == (release / "train_clean.csv").read_bytes()
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"{seconds:.1f} s, peak {peak_mb:.0f} MB")
     assert peak_mb < 2000
