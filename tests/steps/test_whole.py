@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from overlap.config import Config
+from overlap.config import Config, load_config
 from overlap.datasets.catalogue import read_landmarks
 from overlap.errors import ArtifactError, ReviewError
 from overlap.manifests.verify import verify_release
@@ -90,36 +90,51 @@ def test_exports_have_the_documented_columns(reviewed: Config, tmp_path: Path):
         assert len((tmp_path / f"{what}.csv").read_text().splitlines()) == n_rows + 1
 
 
-def test_shards_workers_and_order_change_no_decision(curated: Config, tmp_path: Path, open_quietly):
-    if curated.synthetic.seed != 1:
-        pytest.skip("one world is enough")
-    other = _with(curated, run={"workers": 1, "pairs_per_shard": 37, "photos_per_shard": 5})
+LITTLE = (
+    "search.k=6",
+    "verify.keypoints=512",
+    "verify.size_px=320",
+    "run.photos_per_shard=9",
+    "run.pairs_per_shard=12",
+)
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory, copy_curated, open_quietly) -> Config:
+    """Return the config of a run over little of a world, so that it can be run again."""
+    config = load_config(copy_curated(tmp_path_factory.mktemp("little"), 1), LITTLE)
+    with open_quietly(config) as run:
+        curate(run)
+    return config
+
+
+def test_shards_workers_and_order_change_no_decision(little: Config, tmp_path: Path, open_quietly):
+    other = _with(little, run={"workers": 1, "pairs_per_shard": 37, "photos_per_shard": 5})
     other = other.model_copy(update={"store": tmp_path / "store"})
     with open_quietly(other) as run:
         curate(run)
-    assert read_verified(other).equals(read_verified(curated))
+    assert read_verified(other).equals(read_verified(little))
 
 
 @pytest.mark.timeout(600)
-def test_a_killed_run_goes_on_where_it_was(curated: Config, tmp_path: Path, open_quietly):
+def test_a_killed_run_goes_on_where_it_was(little: Config, tmp_path: Path, open_quietly):
     """Killed with -9 in two steps, the next run ends with the same table and repeats nothing that was finished."""
-    if curated.synthetic.seed != 1:
-        pytest.skip("one world is enough")
-    config = curated.model_copy(update={"store": tmp_path / "store"})
+    config = little.model_copy(update={"store": tmp_path / "store"})
     finished: dict[Path, int] = {}
     for step in ("descriptors", "verified"):
-        _kill_after_two_shards(curated.store.parent / "config.toml", config.store, step)
+        _kill_after_two_shards(little.store.parent / "config.toml", config.store, step)
         assert finished.items() <= _shards(config.store).items()
         finished = _shards(config.store)
     with open_quietly(config) as run:
         curate(run)
     assert finished.items() <= _shards(config.store).items()
     assert not list(config.store.glob("*/.[0-9a-f]*"))
-    assert read_verified(config).equals(read_verified(curated))
+    assert read_verified(config).equals(read_verified(little))
 
 
 def _kill_after_two_shards(config: Path, store: Path, step: str) -> None:
-    command = [sys.executable, "-m", "overlap", "curate", "--config", str(config), "--set", f"store={str(store)!r}"]
+    overrides = [word for each in (f"store={str(store)!r}", *LITTLE) for word in ("--set", each)]
+    command = [sys.executable, "-m", "overlap", "curate", "--config", str(config), *overrides]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while len(list(store.glob(f"{step}/[0-9a-f]*"))) < 2:
             assert process.poll() is None, "it ended before it could be killed"
