@@ -25,10 +25,10 @@ demo: setup ## the whole job on a synthetic world: photos, queue, simulated vote
 	$(BIN)/overlap demo --config $(CONFIG)
 
 test: setup ## all tests (under 10 minutes on 2 cores)
-	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m 'not long'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m 'not long'
 
 test-long: setup ## the tests that take longer
-	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m long
 
 check: setup ## style, types, layers
 	$(BIN)/ruff check .

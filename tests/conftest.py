@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from needs import find_chromium
 from rich.console import Console
 from tiny import write_truth
 
@@ -118,6 +119,18 @@ def copy_curated(tmp_path_factory: pytest.TempPathFactory, write_config, open_qu
         return write_config(folder, world=original / "world", seed=seed)
 
     return copy
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Return a headless Chromium, or skip. It goes with the module: while it lives, the thread has an event loop."""
+    path = find_chromium()
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from html import unescape
 
 from hypothesis import given
 from hypothesis import strategies as st
-from needs import find_chromium
 
 from overlap.evidence.page import make_sentence, place_points, render_page, safe_address, say_answers
 from overlap.images import encode_jpeg
@@ -105,9 +104,9 @@ def test_words():
     assert [safe_address(text) for text in ("https://x", "http://x", "data:x", "")] == ["https://x", "http://x", "", ""]
 
 
-def test_a_browser_lays_local_photos_under_the_sketches_and_asks_the_network_for_nothing(tmp_path):
+def test_a_browser_lays_local_photos_under_the_sketches_and_asks_the_network_for_nothing(tmp_path, chromium):
     import numpy as np
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     (tmp_path / "evidence" / "7").mkdir(parents=True)
     (tmp_path / "evidence" / "8").mkdir()
@@ -117,22 +116,18 @@ def test_a_browser_lays_local_photos_under_the_sketches_and_asks_the_network_for
     (tmp_path / "evidence.html").write_text(page())
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "q.jpg").write_bytes(encode_jpeg(np.full((300, 400, 3), 50, np.uint8)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
-        tab = browser.new_page()
-        asked, complaints = [], []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.goto((tmp_path / "evidence.html").as_uri())
-        shown = tab.locator(".album img").evaluate("(image) => image.decode().then(() => image.naturalWidth)")
-        tab.set_input_files("#folder", str(tmp_path / "set"))
-        # Not wait_for_function: it polls by eval, which the page's own policy forbids.
-        expect(tab.locator("svg[data-file] image")).to_have_count(2)
-        expect(tab.locator("#told")).to_have_text("2 of 2 sketches have their photo")
-        laid = tab.evaluate(
-            "[...document.querySelector('svg[data-file] image').attributes].map((a) => [a.name, a.value])"
-        )
-        browser.close()
+    tab = chromium.new_page()
+    asked, complaints = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.goto((tmp_path / "evidence.html").as_uri())
+    shown = tab.locator(".album img").evaluate("(image) => image.decode().then(() => image.naturalWidth)")
+    tab.set_input_files("#folder", str(tmp_path / "set"))
+    # Not wait_for_function: it polls by eval, which the page's own policy forbids.
+    expect(tab.locator("svg[data-file] image")).to_have_count(2)
+    expect(tab.locator("#told")).to_have_text("2 of 2 sketches have their photo")
+    laid = tab.evaluate("[...document.querySelector('svg[data-file] image').attributes].map((a) => [a.name, a.value])")
+    tab.close()
     assert shown == 160
     assert {name: value for name, value in laid if name != "href"} == {
         "x": "-10",

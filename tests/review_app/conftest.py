@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from needs import find_chromium
 
 from overlap.config import Config, load_config
 from overlap.review.desk import now_ms
@@ -102,15 +101,3 @@ def start(world: World) -> Server:
             time.sleep(0.15)
         assert process.poll() is None, world.config.with_suffix(".log").read_text()
     raise AssertionError("the server did not start")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Return a headless Chromium, or skip."""
-    path = find_chromium()
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
