@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from facade import draw_facade
 
 from overlap.config import VerifyConfig
 from overlap.errors import ConfigError
@@ -34,8 +35,8 @@ def test_every_kind_has_defaults():
 
 @pytest.mark.parametrize("shape", [(240, 320), (300, 100)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_keeps_the_contract_of_local_features(kind, shape, extractors, facade):
-    picture = facade(5, width=shape[1], height=shape[0])
+def test_every_kind_keeps_the_contract_of_local_features(kind, shape, extractors):
+    picture = draw_facade(5, width=shape[1], height=shape[0])
     found = extractors[kind](picture)
     m = len(found.xy_px)
     assert 0 < m <= 100
@@ -55,8 +56,8 @@ def test_every_kind_keeps_the_contract_of_local_features(kind, shape, extractors
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_features_are_those_that_storage_gives_back_and_repeat(kind, extractors, facade):
-    picture = facade(6)
+def test_features_are_those_that_storage_gives_back_and_repeat(kind, extractors):
+    picture = draw_facade(6)
     first, second = extractors[kind](picture), extractors[kind](picture.copy())
     for name in ("xy_px", "scales_px", "angles_deg", "responses", "descriptors"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from facade import draw_facade
 from kornia.feature import ALIKED, DISK
 
 from overlap.errors import ConfigError
@@ -107,12 +108,12 @@ def test_detections_outside_the_picture_are_dropped_and_the_rest_sorted():
     np.testing.assert_array_equal(found.descriptors, np.eye(3)[[2, 0]])
 
 
-def test_real_aliked_follows_a_turn_of_the_picture(facade):
+def test_real_aliked_follows_a_turn_of_the_picture():
     weights = SHARED / "weights" / "aliked-n16rot.pth"
     if not weights.is_file():
         pytest.skip(f"{weights} is not here: real ALIKED weights")
     detect = learned.load_aliked(weights, keypoints=200, device="cpu")
-    picture = facade(4, width=192, height=160)
+    picture = draw_facade(4, width=192, height=160)
     plain = extract_learned(picture, detect=detect, size_px=192)
     turned = extract_learned(np.ascontiguousarray(picture[::-1, ::-1]), detect=detect, size_px=192)
     back = np.array([191, 159]) - turned.xy_px

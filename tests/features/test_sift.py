@@ -1,12 +1,13 @@
 import cv2
 import numpy as np
 import pytest
+from facade import draw_facade
 
 from overlap.features.sift import extract_root_sift
 
 
-def test_descriptors_are_the_square_roots_of_opencvs(facade):
-    picture = facade(1)
+def test_descriptors_are_the_square_roots_of_opencvs():
+    picture = draw_facade(1)
     found = extract_root_sift(picture, keypoints=10_000, size_px=320)
     detector = cv2.SIFT.create(nfeatures=10_000, contrastThreshold=0.02, edgeThreshold=12, enable_precise_upscale=True)
     points, descriptors = detector.detectAndCompute(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), None)
@@ -18,8 +19,8 @@ def test_descriptors_are_the_square_roots_of_opencvs(facade):
             assert mine == pytest.approx((theirs / raw.sum()) ** 0.5, abs=1e-6)
 
 
-def test_at_most_so_many_keypoints_and_the_strongest(facade):
-    picture = facade(2)
+def test_at_most_so_many_keypoints_and_the_strongest():
+    picture = draw_facade(2)
     few = extract_root_sift(picture, keypoints=50, size_px=320)
     many = extract_root_sift(picture, keypoints=10_000, size_px=320)
     assert len(few.xy_px) == 50

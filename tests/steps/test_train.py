@@ -29,14 +29,6 @@ N_LANDMARKS, N_PHOTOS = 6, 8
 SMALL = {"steps": 6, "batch": 8, "size_px": 64, "log_every": 2, "validation_landmarks": 3, "cache_gb": 0.1}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write photos of six landmarks, each of its own colours, in three shapes, and an evaluation set of three."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from facade import draw_facade
 
 from overlap.config import VerifyConfig
 from overlap.tables import STATUSES, LocalFeatures
@@ -65,8 +66,8 @@ WARPS = {
 
 @pytest.mark.parametrize("frames", [True, False])
 @pytest.mark.parametrize("name", WARPS)
-def test_a_picture_and_its_warp_are_the_same_place(name, frames, facade):
-    picture, truth = facade(1), WARPS[name]
+def test_a_picture_and_its_warp_are_the_same_place(name, frames):
+    picture, truth = draw_facade(1), WARPS[name]
     warped = cv2.warpPerspective(picture, truth, (320, 240), borderValue=(90, 90, 90))
     query, photo = describe(picture), describe(warped)
     if not frames:
@@ -90,8 +91,8 @@ def test_a_picture_and_its_warp_are_the_same_place(name, frames, facade):
     assert np.abs(found - wanted).max() < 1.5
 
 
-def test_inliers_are_true_pairs_of_rows_and_sorted(facade):
-    picture, truth = facade(2), WARPS["seen from the side"]
+def test_inliers_are_true_pairs_of_rows_and_sorted():
+    picture, truth = draw_facade(2), WARPS["seen from the side"]
     query, photo = describe(picture), describe(cv2.warpPerspective(picture, truth, (320, 240)))
     result = verify_pair(query, photo, settings=SIFT)
     assert result.inliers.dtype == np.int32
@@ -103,8 +104,8 @@ def test_inliers_are_true_pairs_of_rows_and_sorted(facade):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_other_pictures_score_low(seed, facade):
-    result = verify_pair(describe(facade(10 + seed)), describe(facade(20 + seed)), settings=SIFT)
+def test_other_pictures_score_low(seed):
+    result = verify_pair(describe(draw_facade(10 + seed)), describe(draw_facade(20 + seed)), settings=SIFT)
     assert result.score < 0.3
 
 
@@ -115,8 +116,8 @@ def test_random_features_score_low(seed, frames):
     assert verify_pair(query, photo, settings=SIFT).score < 0.3
 
 
-def test_the_order_of_the_keypoints_changes_nothing(facade):
-    picture = facade(3)
+def test_the_order_of_the_keypoints_changes_nothing():
+    picture = draw_facade(3)
     query, photo = describe(picture), describe(cv2.warpPerspective(picture, WARPS["turned and shrunk"], (320, 240)))
     rng = np.random.default_rng(0)
     plain = verify_pair(query, photo, settings=SIFT)
@@ -127,8 +128,8 @@ def test_the_order_of_the_keypoints_changes_nothing(facade):
     assert {tuple(pair) for pair in back.tolist()} == {tuple(pair) for pair in plain.inliers.tolist()}
 
 
-def test_query_and_photo_may_change_places(facade):
-    picture = facade(4)
+def test_query_and_photo_may_change_places():
+    picture = draw_facade(4)
     query, photo = describe(picture), describe(cv2.warpPerspective(picture, WARPS["seen from the side"], (320, 240)))
     forth, back = verify_pair(query, photo, settings=SIFT), verify_pair(photo, query, settings=SIFT)
     assert forth.score == pytest.approx(back.score, abs=0.03)
@@ -148,8 +149,8 @@ print(result.score.hex(), result.n_inliers, result.matrix.tobytes().hex(), resul
 """
 
 
-def test_the_number_of_threads_changes_no_bit(facade, tmp_path):
-    picture = facade(5)
+def test_the_number_of_threads_changes_no_bit(tmp_path):
+    picture = draw_facade(5)
     photos = {
         "q": describe(picture),
         "p": describe(cv2.warpPerspective(picture, WARPS["turned and shrunk"], (320, 240))),
@@ -255,8 +256,8 @@ def test_a_mark_on_the_border_of_two_other_pictures_is_called_a_watermark():
     assert result.n_inliers >= 30
 
 
-def test_a_repeated_photo_is_no_watermark(facade):
-    photo = describe(facade(6))
+def test_a_repeated_photo_is_no_watermark():
+    photo = describe(draw_facade(6))
     assert verify_pair(photo, photo, settings=SIFT).status == "ok"
 
 
@@ -266,8 +267,8 @@ def test_the_threshold_is_the_preset_unless_set():
     assert threshold_of(VerifyConfig(threshold=0.7)) == 0.7
 
 
-def test_a_learned_matcher_is_used_when_given(facade):
-    picture = describe(facade(7))
+def test_a_learned_matcher_is_used_when_given():
+    picture = describe(draw_facade(7))
     asked = []
 
     def match(query, photo):

@@ -1,12 +1,7 @@
+"""A picture full of corners: rectangles, discs and lines at random."""
+
 import cv2
 import numpy as np
-import pytest
-
-
-@pytest.fixture(scope="session")
-def facade():
-    """A picture full of corners: rectangles, discs and lines at random."""
-    return draw_facade
 
 
 def draw_facade(seed, *, width=320, height=240):
@@ -19,14 +14,3 @@ def draw_facade(seed, *, width=320, height=240):
         cv2.rectangle(picture, (x, y), (x + w, y + h), colour, -1)
         cv2.circle(picture, (int(rng.integers(0, width)), int(rng.integers(0, height))), w // 3 + 2, colour[::-1], -1)
     return cv2.GaussianBlur(picture, (0, 0), 0.7)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Small networks on busy cores lose more by waiting for each other than they gain."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
