@@ -1,6 +1,7 @@
 """Who gets in: the login page, signed sessions, and a guard before every request, Streamlit's own included."""
 
 import html
+import secrets
 import time
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
@@ -52,6 +53,7 @@ class Throttle:
 
 
 _throttle = Throttle()
+_spent: dict[str, float] = {}
 
 
 def signed_in(connection: HTTPConnection) -> Reviewer | None:
@@ -69,8 +71,8 @@ def read_session(room: Room, cookie: str) -> Reviewer | None:
 
 
 def make_ticket(room: Room, reviewer: Reviewer) -> str:
-    """Return the address that gives a person who came by OIDC a session, within a minute."""
-    return "/session?ticket=" + _serializer(room, "ticket").dumps(reviewer.name)
+    """Return the address that gives a person who came by OIDC a session, once and within a minute."""
+    return "/session?ticket=" + _serializer(room, "ticket").dumps([reviewer.name, secrets.token_hex(8)])
 
 
 class Guard:
@@ -97,7 +99,8 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 4401, "reason": "log in first"})
         else:
-            await _refusal(Request(scope))(scope, receive, _with_headers(send))
+            refusal = _refusal(Request(scope), entrance="/" if self.oidc else "/login")
+            await refusal(scope, receive, _with_headers(send))
 
 
 async def login_page(_: Request) -> Response:
@@ -129,21 +132,21 @@ async def log_in(request: Request) -> Response:
 
 
 async def use_ticket(request: Request) -> Response:
-    """Give a session to a person who came by OIDC."""
-    room = current_room()
+    """Give a session to a person who came by OIDC; a ticket is good once, and not from another site's link."""
+    room, ticket = current_room(), request.query_params.get("ticket", "")
     try:
-        name = _serializer(room, "ticket").loads(request.query_params.get("ticket", ""), max_age=_TICKET_S)
-    except BadSignature:
+        name, _ = _serializer(room, "ticket").loads(ticket, max_age=_TICKET_S)
+    except (BadSignature, ValueError):
+        return RedirectResponse("/", status_code=303)
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or not _is_first(ticket):
         return RedirectResponse("/", status_code=303)
     reviewer = await anyio.to_thread.run_sync(find_reviewer, room.desk.board.store, name)
-    return (
-        _page("You are not among the reviewers.", status=403) if reviewer is None else _enter(request, room, reviewer)
-    )
+    return RedirectResponse("/", status_code=303) if reviewer is None else _enter(request, room, reviewer)
 
 
 async def log_out(_: Request) -> Response:
-    """End the session in this browser."""
-    response = RedirectResponse("/login", status_code=303)
+    """End the session in this browser, and the provider's where one is set up."""
+    response = RedirectResponse("/auth/logout" if current_room().auth else "/login", status_code=303)
     response.delete_cookie(COOKIE)
     return response
 
@@ -151,7 +154,7 @@ async def log_out(_: Request) -> Response:
 def _enter(request: Request, room: Room, reviewer: Reviewer) -> Response:
     response = RedirectResponse("/", status_code=303)
     session = _serializer(room, "session").dumps([reviewer.name, reviewer.token_id])
-    secure = request.url.scheme == "https"
+    secure = request.url.scheme == "https" or (room.auth is not None and room.auth.origin.startswith("https:"))
     response.set_cookie(COOKIE, session, max_age=_SESSION_S, httponly=True, samesite="strict", secure=secure)
     return response
 
@@ -160,9 +163,16 @@ def _serializer(room: Room, salt: str) -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(room.key, salt=salt)
 
 
-def _refusal(request: Request) -> Response:
+def _is_first(ticket: str) -> bool:
+    now = time.monotonic()
+    for old in [each for each, spent_at in _spent.items() if now - spent_at > 2 * _TICKET_S]:
+        del _spent[old]
+    return _spent.setdefault(ticket, now) == now
+
+
+def _refusal(request: Request, *, entrance: str) -> Response:
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/login", status_code=303)
+        return RedirectResponse(entrance, status_code=303)
     return JSONResponse({"error": "log in first"}, status_code=401)
 
 
@@ -178,7 +188,9 @@ def _with_headers(send: Send) -> Send:
 def _page(message: str, *, status: int = 200, retry_s: float = 0) -> Response:
     said = f'<p role="alert">{html.escape(message)}</p>' if message else ""
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(int(retry_s) + 1)} if retry_s else {})
-    return HTMLResponse(_LOGIN.replace("<!--said-->", said), status_code=status, headers=headers)
+    other = '<p><a href="/">Log in with your organisation</a></p>' if current_room().auth else ""
+    text = _LOGIN.replace("<!--said-->", said).replace("<!--other-->", other)
+    return HTMLResponse(text, status_code=status, headers=headers)
 
 
 _LOGIN = """<!doctype html>
@@ -203,5 +215,7 @@ button { margin-top: 1rem; background: #1d4ed8; color: #fff; border: 0; cursor: 
 <label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" autofocus required>
 <button type="submit">Log in</button>
-</form></main></body></html>
+</form>
+<!--other-->
+</main></body></html>
 """

@@ -2,26 +2,16 @@
 
 import streamlit as st
 
-from review_app.access import COOKIE, make_ticket, read_session
+from review_app.access import COOKIE, read_session
 from review_app.room import current_room
-from review_app.views import adjudicate, evidence, guidelines, progress, releases, vote
+from review_app.views import adjudicate, entrance, evidence, guidelines, progress, releases, vote
 
 st.set_page_config(page_title="Landmark review", layout="wide", initial_sidebar_state="collapsed")
 st.html("<style>.stMainBlockContainer { padding-top: 3.6rem; }</style>")
 room = current_room()
 reviewer = read_session(room, st.context.cookies.get(COOKIE, ""))
 if reviewer is None:
-    st.title("Landmark review")
-    if not st.user.get("is_logged_in", False):
-        st.button("Log in with your organisation", on_click=st.login, type="primary")
-        st.link_button("Log in with a personal token", "/login")
-        st.stop()
-    known = room.reviewer(str(st.user.get("email", "")), None)
-    if known is None:
-        st.error("You are not among the reviewers. A lead can add you by your e-mail address.")
-        st.button("Log out", on_click=st.logout)
-        st.stop()
-    st.link_button(f"Enter as {known.name}", make_ticket(room, known), type="primary")
+    entrance.show(room)
     st.stop()
 
 pages = [

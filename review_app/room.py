@@ -16,6 +16,7 @@ from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_photo, r
 from overlap.review.desk import Desk
 from overlap.review.reviewers import Reviewer, find_reviewer, session_key
 from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
+from review_app.oidc import Auth
 
 LARGE_PX = 1280
 SMALL_PX = 192
@@ -40,6 +41,7 @@ class Room:
     gallery: Gallery
     key: bytes
     open_lines: Callable[[], Callable[[PhotoKey, PhotoKey], Lines]]
+    auth: Auth | None = None
     pictures: dict[str, tuple[str, Picture]] = field(default_factory=dict)
     rendered: OrderedDict[Picture, bytes] = field(default_factory=OrderedDict)
     boxes: dict[PhotoKey, list[float] | None] = field(default_factory=dict)
@@ -107,12 +109,13 @@ class Room:
         return found
 
 
-def open_room(config: Config) -> Room:
+def open_room(config: Config, auth: Auth | None = None) -> Room:
     """Open everything the app needs."""
     desk = open_desk(config)
     store = desk.board.store
     gallery = open_gallery(config, store.read_items())
-    return Room(config, desk, gallery, session_key(store).encode(), lru_cache(maxsize=1)(lambda: open_lines(config)))
+    lines = lru_cache(maxsize=1)(lambda: open_lines(config))
+    return Room(config, desk, gallery, session_key(store).encode(), lines, auth)
 
 
 _rooms: list[Room] = []

@@ -9,27 +9,26 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from overlap.config import Config, load_config
+from overlap.errors import OverlapError
 from review_app.access import Guard
 from review_app.api import routes
-from review_app.room import enter, open_room
+from review_app.oidc import check_closed, read_auth
+from review_app.room import Room, current_room, enter, open_room
 
 _MAIN = Path(__file__).with_name("main.py")
 
 
 def build_app(config: Config) -> st.App:
-    """Build the ASGI application of a config."""
-    room = open_room(config)
+    """Build the ASGI application of a config.
+
+    Raises:
+        ConfigError: a file with secrets is open to everybody, or what is said of log-in by OIDC can't be right.
+    """
+    room = open_room(config, read_auth())
+    _check_database(room)
     enter(room)
     os.environ["STREAMLIT_SERVER_COOKIE_SECRET"] = room.key.decode()
-    return st.App(_MAIN, routes=routes(), middleware=[Middleware(Guard, oidc=has_oidc())])
-
-
-def has_oidc() -> bool:
-    """Tell whether `.streamlit/secrets.toml` configures a provider for `st.login`."""
-    try:
-        return "auth" in st.secrets
-    except FileNotFoundError:
-        return False
+    return st.App(_MAIN, routes=routes(), middleware=[Middleware(Guard, oidc=room.auth is not None)])
 
 
 def settings(config: Config) -> dict[str, object]:
@@ -53,9 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     given = parser.parse_args(arguments)
     config = load_config(given.config, given.overrides)
-    app = build_app(config)
-    print(f"the review app answers at http://{config.review.address}:{config.review.port}", flush=True)
+    try:
+        app = build_app(config)
+    except OverlapError as error:
+        parser.exit(2, f"error: {error}\n")
+    room = current_room()
+    address = room.auth.origin if room.auth else f"http://{config.review.address}:{config.review.port}"
+    print(f"the review app answers at {address}", flush=True)
     app.run(config=settings(config))
+
+
+def _check_database(room: Room) -> None:
+    """Hold that the key which signs sessions is not open to everybody, where the database is a file."""
+    url = room.desk.board.store.engine.url
+    if url.get_backend_name() == "sqlite" and url.database:
+        check_closed(Path(url.database))
 
 
 if __name__ == "__main__":

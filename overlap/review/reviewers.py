@@ -96,6 +96,17 @@ def find_reviewer(store: ReviewStore, name: str, *, token_id: str | None = None)
     return Reviewer(known.name, known.role, known.token_id)
 
 
+def find_by_email(store: ReviewStore, email: str) -> Reviewer | None:
+    """Return the reviewer whose name is an e-mail address; in other letters' case too, where that is one person's."""
+    exact = find_reviewer(store, email)
+    if exact is not None:
+        return exact
+    alike = (sa.func.lower(REVIEWERS.c.name) == email.lower()) & REVIEWERS.c.revoked_at_ms.is_(None)
+    with store.reading() as connection:
+        names = connection.scalars(sa.select(REVIEWERS.c.name).where(alike)).all()
+    return find_reviewer(store, names[0]) if len(names) == 1 else None
+
+
 def session_key(store: ReviewStore) -> str:
     """Return the key that signs sessions and picture addresses; it is drawn at the first call and then stays."""
     wanted = sa.select(SECRETS.c.value).where(SECRETS.c.name == "session")

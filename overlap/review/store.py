@@ -238,9 +238,13 @@ def _engine(url: str | sa.URL, *, pool: type[Pool] = NullPool) -> sa.Engine:
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:
-    if engine.url.database:
+    name = engine.url.database
+    if name and name != ":memory:" and not name.startswith("file:"):
         with _explained(engine):
-            Path(engine.url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+            Path(name).absolute().parent.mkdir(parents=True, exist_ok=True)
+            # It holds the key that signs sessions. SQLite gives the files beside it the same mode.
+            if not Path(name).exists():
+                Path(name).touch(mode=0o600)
     sa.event.listen(engine, "connect", _set_pragmas)
     sa.event.listen(engine, "begin", _begin)
 

@@ -74,10 +74,10 @@ class Server:
 
 
 @contextmanager
-def serving(world: World) -> Iterator[Server]:
+def serving(world: World, **started) -> Iterator[Server]:
     """Run the app as `overlap review` does until the block ends."""
     try:
-        yield start(world)
+        yield start(world, **started)
     finally:
         for process in _started:
             process.kill()
@@ -87,11 +87,11 @@ def serving(world: World) -> Iterator[Server]:
 _started: list[subprocess.Popen] = []
 
 
-def start(world: World) -> Server:
+def start(world: World, *, folder: Path = Path(__file__).parents[2]) -> Server:
     url = f"http://127.0.0.1:{world.loaded.review.port}"
     command = [sys.executable, "-m", "overlap", "review", "--config", str(world.config)]
     with world.config.with_suffix(".log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     _started.append(process)
     for _ in range(400):
         try:
