@@ -286,11 +286,14 @@ class RunConfig(Section):
     """How the work is cut and guarded; none of it changes a result.
 
     ``engine`` is what the flows run shards with: processes of this machine, or Dask workers, of a cluster at
-    ``dask_address`` (``tcp://host:8786``) or else of a local one with ``workers`` processes.
+    ``dask_address`` (``tcp://host:8786``) or else of a local one with ``workers`` processes. ``mirror`` is the URL of a
+    folder (``s3://bucket/prefix``, ``file:///mnt/share``) that gets every stored result too, and gives what is there
+    instead of its being computed.
     """
 
     engine: Literal["processes", "dask"] = "processes"
     dask_address: str | None = None
+    mirror: str | None = None
     workers: Annotated[int, Field(ge=0)] = 0
     photos_per_shard: Count = 1000
     pairs_per_shard: Count = 2000

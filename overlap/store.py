@@ -2,6 +2,7 @@
 
 An artefact is written under a temporary name, synced, and renamed when whole; what a killed run leaves behind is never
 read and is swept by the next one. A long step stores one artefact a shard, so that a killed run goes on where it was.
+With a mirror, an artefact is sent there when it is whole, and one that is only there is fetched.
 """
 
 import errno
@@ -10,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from overlap.errors import ArtifactError, DataError
+from overlap.mirror import Mirror
 from overlap.tables import checked
+
+_FINGERPRINT = "[0-9a-f]" * 64
+_UNFINISHED = "training"  # checkpoints of trainings that go on, under the fingerprints of what they will be
 
 
 @dataclass(frozen=True)
@@ -31,25 +36,38 @@ class Store:
 
     Args:
         root: the store's folder; made when first written.
+        mirror: holds the artefacts a second time; other machines send theirs there.
     """
 
     root: Path
+    mirror: Mirror | None = None
 
     def path(self, step: str, fingerprint: str) -> Path:
         """Return where the artefact lies, or would lie."""
         return self.root / step / fingerprint
 
     def exists(self, step: str, fingerprint: str) -> bool:
-        """Tell whether the artefact is there and whole."""
-        return self.path(step, fingerprint).is_dir()
+        """Tell whether the artefact is whole, here or in the mirror."""
+        here = self.path(step, fingerprint).is_dir()
+        return here or (self.mirror is not None and self.mirror.holds(step, fingerprint))
+
+    def find(self, step: str, fingerprints: Iterable[str]) -> frozenset[str]:
+        """Return which of a step's artefacts are whole, here or in the mirror, which is asked once at most."""
+        wanted = frozenset(fingerprints)
+        here = frozenset(one for one in wanted if self.path(step, one).is_dir())
+        if self.mirror is None or here == wanted:
+            return here
+        return here | (wanted & self.mirror.finished(step))
 
     def get(self, step: str, fingerprint: str) -> Path:
-        """Return the artefact's folder.
+        """Return the artefact's folder, fetching it from the mirror first if it is only there.
 
         Raises:
             ArtifactError: it is not there; the message names the step to run.
         """
         path = self.path(step, fingerprint)
+        if not path.is_dir() and self.mirror is not None:
+            self._fetch(step, fingerprint, self.mirror)
         if not path.is_dir():
             raise ArtifactError(f"{path} is not there; run 'overlap run {step}' with the same config")
         return path
@@ -61,8 +79,42 @@ class Store:
         An artefact that is already there stays as it is: the same fingerprint means the same content.
 
         Raises:
-            ArtifactError: the disk is full.
+            ArtifactError: the disk is full, or the mirror can't be written to.
         """
+        with self._draft(step, fingerprint) as draft:
+            yield draft
+        if self.mirror is not None and not self.mirror.holds(step, fingerprint):
+            self.mirror.send(step, fingerprint, self.path(step, fingerprint))
+
+    def send_missing(self) -> int:
+        """Send what the mirror lacks, and return how many artefacts that was.
+
+        Raises:
+            ArtifactError: the mirror can't be written to.
+        """
+        if self.mirror is None:
+            return 0
+        sent = 0
+        for step in sorted({path.parent.name for path in self.root.glob(f"*/{_FINGERPRINT}")} - {_UNFINISHED}):
+            there = self.mirror.finished(step)
+            for folder in sorted((self.root / step).glob(_FINGERPRINT)):
+                if folder.name not in there:
+                    self.mirror.send(step, folder.name, folder)
+                    sent += 1
+        return sent
+
+    def _fetch(self, step: str, fingerprint: str, mirror: Mirror) -> None:
+        """Fetch an artefact; of several processes that want one at the same time, the first does it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".fetch").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if self.path(step, fingerprint).is_dir() or not mirror.holds(step, fingerprint):
+                return
+            with self._draft(step, fingerprint) as draft:
+                mirror.fetch(step, fingerprint, draft)
+
+    @contextmanager
+    def _draft(self, step: str, fingerprint: str) -> Iterator[Path]:
         target = self.path(step, fingerprint)
         draft = target.with_name(f".{fingerprint[:16]}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
         try:

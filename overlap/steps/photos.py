@@ -20,8 +20,8 @@ from overlap.datasets.catalogue import (
 )
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, check_box, read_bytes, read_header, stamp_file
-from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders
-from overlap.store import Store, read_table, write_table
+from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
+from overlap.store import read_table, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
 
 STEP = "photos"
@@ -92,7 +92,7 @@ def read_quarantine(config: Config) -> pa.Table:
     folders = [
         folder
         for step in ("descriptors", "features")
-        for folder in shard_folders(Store(config.store), step, find_current(config, step).name)
+        for folder in shard_folders(store_of(config), step, find_current(config, step).name)
     ]
     rows = {(row["source"], row["image_id"]): row for row in join_quarantine(folders).to_pylist()}
     return as_table(list(rows.values()), QUARANTINE)

@@ -236,8 +236,9 @@ def _read_sample(folder: Path) -> list[FloatArray]:
 
 def _store_descriptors(shard: Shard) -> None:
     work: _Work = shard.work
-    if work.settings.kind == "vlad":
-        done = describe_photos(work.rows, embed=_load_vlad(work.model), settings=work.settings, limits=work.limits)
+    if work.model is not None:
+        embed = _load_vlad(shard.store.get("vocabulary", work.model.name))
+        done = describe_photos(work.rows, embed=embed, settings=work.settings, limits=work.limits)
     else:
         network = _load_network(work.settings)
         done = describe_batches(work.rows, network=network, settings=work.settings, limits=work.limits)

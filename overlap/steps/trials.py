@@ -9,10 +9,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 from overlap.config import Config, DescriptorsConfig, NetworkConfig, TrainingConfig
-from overlap.steps.run import Run
+from overlap.steps.run import Run, store_of
 from overlap.steps.train import Trained, evaluate_checkpoint, train_network, version_without
 from overlap.steps.versions import Plan
-from overlap.store import Store
 from overlap.training.curve import Point, read_curve
 
 Task = TypeVar("Task")
@@ -89,7 +88,7 @@ def evaluation_settings(config: Config) -> DescriptorsConfig:
 
 def run_quietly(config: Config) -> Run:
     """Return a run for a worker process: shards are done here, and nothing is said; the parent holds the store."""
-    return Run(config, Store(config.store), map_here, lambda line: None)
+    return Run(config, store_of(config), map_here, lambda line: None)
 
 
 def map_here(

@@ -26,8 +26,9 @@ from overlap.steps.run import (
     row_stamp,
     run_shards,
     shard_folders,
+    store_of,
 )
-from overlap.store import Store, read_array, read_json, read_table, write_array, write_json, write_table
+from overlap.store import read_array, read_json, read_table, write_array, write_json, write_table
 from overlap.tables import QUARANTINE, VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import verify_pair
 
@@ -122,7 +123,7 @@ def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) 
 def read_verified(config: Config) -> pa.Table:
     """Return the present VERIFIED table: by evaluation set and query, the highest score first, ties by photo."""
     whole = find_current(config, "verified")
-    return _join_verified(shard_folders(Store(config.store), "verified", whole.name))
+    return _join_verified(shard_folders(store_of(config), "verified", whole.name))
 
 
 def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
@@ -133,7 +134,7 @@ def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
 def feature_folders(config: Config) -> tuple[Path, ...]:
     """Return the folders of the run's local features."""
     whole = find_current(config, "features")
-    return tuple(shard_folders(Store(config.store), "features", whole.name))
+    return tuple(shard_folders(store_of(config), "features", whole.name))
 
 
 def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> list[Shard]:
@@ -218,7 +219,7 @@ def _store_features(shard: Shard) -> None:
 
 def _store_pairs(shard: Shard) -> None:
     work: _Pairs = shard.work
-    read = feature_reader(work.folders)
+    read = feature_reader(tuple(shard.store.get("features", folder.name) for folder in work.folders))
     rows = []
     for row in work.rows:
         query, photo = _pair_keys(row, work.train)
