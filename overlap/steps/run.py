@@ -20,6 +20,7 @@ from typing import Any
 from overlap.config import Config, fingerprint
 from overlap.errors import ArtifactError, ConfigError
 from overlap.images import PhotoLimits, stamp_file
+from overlap.mirror import Mirror
 from overlap.steps.journal import timed, write_line
 from overlap.store import Store, read_json, write_json
 from overlap.workers import MapShards
@@ -100,18 +101,28 @@ def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None
 
     Raises:
         ArtifactError: another run holds it.
+        ConfigError: its mirror can't be used.
     """
-    store = Store(config.store)
+    store = store_of(config)
     with store.lock() as n_unfinished:
         write_line(store, event="run", config=config.name, again=n_unfinished)
         if n_unfinished:
             say(f"a run was stopped before: {n_unfinished} shards that it had begun are done again")
+        if store.mirror is not None:
+            store.mirror.check()
+            if n_sent := store.send_missing():
+                say(f"{n_sent} stored results were not in {store.mirror.url} yet and were sent there")
         yield Run(config, store, map_shards, say)
+
+
+def store_of(config: Config) -> Store:
+    """Return a config's store, with its mirror."""
+    return Store(config.store, None if config.run.mirror is None else Mirror(config.run.mirror))
 
 
 def follow_run(config: Config, *, map_shards: MapShards) -> Run:
     """Return the run of a process that works beside the one that holds the store, in silence."""
-    return Run(config, Store(config.store), map_shards, lambda line: None)
+    return Run(config, store_of(config), map_shards, lambda line: None)
 
 
 def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:
@@ -121,8 +132,9 @@ def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:
 
 
 def run_shards(run: Run, shards: Sequence[Shard], worker: Callable[[Shard], None], *, label: str) -> None:
-    """Do the shards that are not stored yet."""
-    missing = [shard for shard in shards if not run.store.exists(shard.step, shard.fingerprint)]
+    """Do the shards, all of one step, that are not stored yet."""
+    stored = run.store.find(shards[0].step, [shard.fingerprint for shard in shards]) if shards else frozenset()
+    missing = [shard for shard in shards if shard.fingerprint not in stored]
     if len(missing) < len(shards):
         run.say(f"{label}: {len(shards) - len(missing)} of {len(shards)} shards are already stored")
         write_line(run.store, step=shards[0].step, kept=len(shards) - len(missing))
@@ -200,7 +212,7 @@ def find_current(config: Config, step: str) -> Path:
     Raises:
         ArtifactError: the step never ran, or ran with other settings.
     """
-    store = Store(config.store)
+    store = store_of(config)
     record = read_record(store, step)
     if record is None:
         raise ArtifactError(f"{store.root}: step {step!r} has not run yet; run 'overlap curate' with this config")
