@@ -93,11 +93,17 @@ class DescriptorsConfig(Section):
 
 
 class SearchConfig(Section):
-    """How many photos each probe gets. ``probes``: the queries as in the paper, or all evaluation photos too."""
+    """How many photos each probe gets.
+
+    ``probes``: the queries, cut to their boxes, as in the paper; or also whole queries and database photos. Photos
+    whose perceptual hash differs from a query's, or such a probe's, in at most ``copies`` of 64 bits are candidates
+    too; 0 turns this off.
+    """
 
     k: Count = 200
     index: Literal["exact", "hnsw", "ivfpq"] = "exact"
     probes: Literal["queries", "all"] = "queries"
+    copies: Annotated[int, Field(ge=0, le=32)] = 10
 
 
 class VerifyConfig(Section):

@@ -51,8 +51,11 @@ IMAGES = _schema(
 # One row a landmark of the training set, in the upstream file's order.
 LANDMARKS = _schema(landmark_id=pa.int64(), landmark_name=_text, n_images=pa.int64())
 
-# `rank` 0 is the best; `origin` is global, text or closure. A text candidate is about a landmark: no query, no photo.
-# A closure candidate is a pair of training photos: `evaluation_set` is the training set's name.
+# One row a pair and `origin`; a pair may be found in more than one way: global (search for a query, cut to its box if
+# it has one), whole (search for a query's whole photo), database (search for a database photo, the `query_id`), copy
+# (perceptual hash), text, closure. `rank` 0 is the best of its origin; `similarity` is the descriptors' cosine, of a
+# copy the share of equal bits. A text candidate is about a landmark: no query, no photo. A closure candidate is a pair
+# of training photos: `evaluation_set` is the training set's name.
 CANDIDATES = _schema(
     evaluation_set=_text,
     query_id=(_text, True),
@@ -259,6 +262,10 @@ STAGES = _schema(
 # How well boxes that were found without labels meet the queries' own: mean intersection over union, and the share of
 # queries where it is a half or more.
 BOXES = _schema(method=_text, seed=pa.int64(), n_queries=pa.int64(), mean_iou=pa.float64(), half=pa.float64())
+
+# How much a detector finds of `n` photos (or landmarks) of a kind: the share among the first `reach` photos of the
+# search, or within `reach` bits of a copy's hash.
+RECALL = _schema(detector=_text, kind=_text, reach=pa.int64(), recall=pa.float64(), n=pa.int64())
 
 # A photo that could not be used, and why; shown in the report, never dropped silently.
 QUARANTINE = _schema(image_id=_text, source=_text, path=_text, reason=_text)

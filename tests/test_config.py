@@ -93,6 +93,7 @@ def test_the_defaults_hold_when_only_the_required_keys_are_given(write):
     config = load_config(path)
     assert (config.descriptors.kind, config.descriptors.path) == ("vlad", None)
     assert (config.search.k, config.search.index, config.search.probes) == (200, "exact", "queries")
+    assert config.search.copies == 10
     assert (config.verify.features, config.verify.weights, config.verify.threshold) == ("sift", None, None)
     assert config.names.words == ("Oxford", "Paris")
     assert config.review.database is None
@@ -262,7 +263,7 @@ def test_a_fingerprint_is_stable_and_differs_with_every_value():
 
 def test_a_fingerprint_does_not_depend_on_the_process():
     """The hash was computed by the definition: SHA-256 of the canonical JSON."""
-    text = b'[{"index":"exact","k":200,"probes":"queries"},"1.0"]'
+    text = b'[{"copies":10,"index":"exact","k":200,"probes":"queries"},"1.0"]'
     assert fingerprint(SearchConfig(), "1.0") == hashlib.sha256(text).hexdigest()
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from overlap.errors import DataError
 from overlap.images import (
     PhotoLimits,
+    decode_brightness,
     decode_photo,
     encode_jpeg,
     load_photo,
@@ -81,6 +82,36 @@ def test_an_orientation_that_does_not_exist_means_upright(orientation):
     content = encoded(drawn(), orientation=orientation)
     assert read_header(content) == (60, 40, 1)
     assert decode_photo(content).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_brightness_is_that_of_the_photo_made_smaller(orientation, kind):
+    content = encoded(drawn(80, 120), kind, orientation=orientation)
+    grey = decode_brightness(content, least_px=20)
+    with Image.open(io.BytesIO(content)) as photo:
+        turned = ImageOps.exif_transpose(photo).convert("L").reduce(4)
+    assert grey.shape == (turned.height, turned.width)
+    assert grey.flags["C_CONTIGUOUS"]
+    assert np.abs(grey.astype(int) - np.asarray(turned)).mean() < 3
+
+
+@pytest.mark.parametrize(("least_px", "factor"), [(5, 8), (6, 4), (10, 4), (11, 2), (20, 2), (21, 1), (500, 1)])
+def test_brightness_is_as_coarse_as_the_shorter_side_allows(least_px, factor):
+    assert decode_brightness(JPEG, least_px=least_px).shape == (-(-40 // factor), -(-60 // factor))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (JPEG[:-9], "the JPEG is truncated: its end marker is missing"),
+        (b"", "not a JPEG, PNG or WebP photo"),
+        (encoded(drawn(1001, 1000)), "1000 x 1001 pixels are over the limit of 1 megapixels"),
+    ],
+)
+def test_brightness_is_not_taken_from_a_photo_that_would_be_refused(content, words):
+    with pytest.raises(DataError, match=words):
+        decode_brightness(content, least_px=20, limits=PhotoLimits(mpx=1))
 
 
 def test_an_orientation_that_is_text_does_not_cost_the_photo():

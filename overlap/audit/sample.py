@@ -33,12 +33,12 @@ def rank_landmarks(candidates: pa.Table, verified: pa.Table) -> Seen:
     """Return the best score and similarity of every landmark that search brought up.
 
     Args:
-        candidates: CANDIDATES; those by name alone do not count.
+        candidates: CANDIDATES; those by name alone do not count, and hashes have no similarity that compares.
         verified: VERIFIED.
     """
     pairs = checked(candidates, CANDIDATES)
     pairs = pairs.filter(pc.is_valid(pairs["image_id"]))
-    similar = _best(pairs, "similarity")
+    similar = _best(pairs.filter(pc.not_equal(pairs["origin"], "copy")), "similarity")
     scores = _best(checked(verified, VERIFIED), "score")
     return Seen({each: (scores.get(each, 0.0), similar.get(each, -1.0)) for each in {*similar, *scores}})
 

@@ -30,6 +30,7 @@ class Step(StrEnum):
     photos = "photos"
     descriptors = "descriptors"
     candidates = "candidates"
+    copies = "copies"
     names = "names"
     features = "features"
     verified = "verified"

@@ -1,7 +1,7 @@
 """The audit of what was kept: drawn, put before the reviewers, and summed up to a bound."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from overlap.sheets import read_rows
 from overlap.steps.closure import read_proposals
 from overlap.steps.photos import read_photos
 from overlap.steps.publish import decide_removals
-from overlap.steps.retrieve import read_candidates
+from overlap.steps.retrieve import PROBES, read_candidates
 from overlap.steps.review import open_reviews
 from overlap.steps.run import Run, find_current, is_current, recorded
 from overlap.steps.verify import read_verified
@@ -110,21 +110,36 @@ def read_audit(config: Config) -> Mapping[str, Any] | None:
 def read_found(config: Config) -> pa.Table:
     """Return FOUND: which detector brought up which landmark.
 
-    ``photos``: a pair that went to people; ``names``: a configured word in its name; ``closure``: links or a name like
-    that of a confirmed landmark; ``copies``: nearly the same picture.
+    ``photos``: a pair that search found and that went to people; ``copies``: the same, found by its hash; ``names``: a
+    configured word in its name; ``closure``: links or a name like that of a confirmed landmark.
     """
     candidates = read_candidates(config)
     threshold = review_threshold_of(config.verify, config.review.threshold)
     pairs = believed(read_verified(config), threshold=threshold)
-    named = candidates.filter(pc.equal(candidates["origin"], "text"))
-    copies = candidates.filter(pc.equal(candidates["origin"], "copy"))
-    parts = {"photos": pairs, "names": named, "closure": read_proposals(config), "copies": copies}
+    parts = {
+        "photos": _found_by(PROBES, candidates, pairs),
+        "copies": _found_by({"copy"}, candidates, pairs),
+        "names": candidates.filter(pc.equal(candidates["origin"], "text")),
+        "closure": read_proposals(config),
+    }
     rows = [
         {"detector": name, "landmark_id": each}
         for name, table in parts.items()
         for each in sorted(set(table["landmark_id"].to_pylist()))
     ]
     return as_table(rows, FOUND)
+
+
+def _found_by(origins: Collection[str], candidates: pa.Table, pairs: pa.Table) -> pa.Table:
+    """Keep the ids of the pairs that are candidates of one of the origins."""
+    ids = ["evaluation_set", "query_id", "image_id"]
+    found = candidates.filter(pc.is_in(candidates["origin"], value_set=pa.array(sorted(origins)))).select(ids)
+    return pairs.select([*ids, "landmark_id"]).join(found, keys=ids, join_type="left semi")
+
+
+def _count_detectors(config: Config) -> int:
+    """Return how many detectors were run, also those that found nothing."""
+    return 1 + sum((config.search.copies > 0, bool(config.names.words), is_current(config, "closure")))
 
 
 def _sum_up(config: Config) -> Audit:
@@ -141,7 +156,7 @@ def _sum_up(config: Config) -> Audit:
         checks=checks,
         bound=bound_overlap(strata, recognised=recognised, checks=checks),
         judged=sum(stratum.judged for stratum in strata) + checks,
-        capture=estimate_missing(found, removed, detectors=len(set(found["detector"].to_pylist()))),
+        capture=estimate_missing(found, removed, detectors=_count_detectors(config)),
         false_matches=_false_matches(config, removals),
         calibration=fit_chance(scores, same) if _both(same) else None,
         reliability=_validated(scores, same, landmarks),

@@ -37,8 +37,7 @@ def rank_before_and_after(config: Config, removals: pa.Table) -> tuple[Ranking, 
     if not is_current(config, "candidates"):
         return ()
     gone = set(removals["landmark_id"].to_pylist())
-    candidates = read_candidates(config)
-    pairs = candidates.filter(pc.is_valid(candidates["image_id"])).sort_by("rank")
+    pairs = _read_searched(config).sort_by("rank")
     columns = ("evaluation_set", "query_id", "image_id", "landmark_id")
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for name, query, image_id, landmark in zip(*(pairs[each].to_pylist() for each in columns), strict=True):
@@ -110,7 +109,7 @@ def measure_recall(config: Config, items: pa.Table, votes: pa.Table) -> tuple[Re
         if row["landmark_id"] in photos:
             shown = positives.setdefault((row["evaluation_set"], row["query_id"]), {})
             shown[row["landmark_id"]] = photos[row["landmark_id"]]
-    candidates = read_candidates(config)
+    candidates = _read_searched(config)
     ranks: dict[tuple[str, str], dict[str, int]] = {}
     columns = ("evaluation_set", "query_id", "image_id", "rank")
     for name, query, image_id, rank in zip(*(candidates[each].to_pylist() for each in columns), strict=True):
@@ -129,6 +128,12 @@ def agreement_facts(config: Config, rule: Rule) -> tuple[Fact, ...]:
         for name, figure in (("Fleiss' kappa", each.kappa), ("Gwet's AC1", each.ac1))
         if figure.n
     )
+
+
+def _read_searched(config: Config) -> pa.Table:
+    """Return the CANDIDATES that have one rank each: found for the query as the reviewers see it."""
+    candidates = read_candidates(config)
+    return candidates.filter(pc.is_in(candidates["origin"], value_set=pa.array(["database", "global"])))
 
 
 def _ranking(query: tuple[str, str], photos: Sequence[tuple[str, int]], gone: set[int]) -> Ranking:

@@ -82,6 +82,23 @@ def find_probes(config: Config, evaluation: EvaluationSet) -> pa.Table:
     return pa.concat_tables([evaluation.queries, evaluation.photos])
 
 
+def split_probes(config: Config, evaluation: EvaluationSet) -> dict[str, pa.Table]:
+    """Return what is searched for (IMAGES), by the origin of the candidates that it brings up.
+
+    A query's whole photo brings up candidates of the query, which are verified against its box all the same.
+    """
+    if config.search.probes == "queries":
+        return {"global": evaluation.queries}
+    return {"global": evaluation.queries, "whole": find_whole(evaluation.queries), "database": evaluation.photos}
+
+
+def find_whole(queries: pa.Table) -> pa.Table:
+    """Return the queries that have a box (IMAGES), without it."""
+    boxed = queries.filter(pc.is_valid(queries["crop_px"]))
+    place = IMAGES.get_field_index("crop_px")
+    return boxed.set_column(place, IMAGES.field(place), pa.nulls(boxed.num_rows, IMAGES.field(place).type))
+
+
 def read_photos(config: Config, name: str) -> pa.Table:
     """Return the stored table ``train``, ``queries`` or ``evaluation`` (IMAGES), or ``landmarks`` (LANDMARKS)."""
     return read_table(find_current(config, STEP), name, LANDMARKS if name == "landmarks" else IMAGES)

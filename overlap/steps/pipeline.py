@@ -1,12 +1,15 @@
 """The paper's Figure 3, read from top to bottom: photos, candidates, verified pairs, review queue."""
 
+import pyarrow as pa
+
+from overlap.steps.copies import find_copies
 from overlap.steps.photos import read_sets
 from overlap.steps.retrieve import describe_sets, find_names, search_candidates
 from overlap.steps.review import build_queue
 from overlap.steps.run import Run
 from overlap.steps.verify import extract_features, verify_candidates
 
-STEPS = ("photos", "descriptors", "candidates", "names", "features", "verified", "queue")
+STEPS = ("photos", "descriptors", "candidates", "copies", "names", "features", "verified", "queue")
 
 
 def curate(run: Run, *, until: str = STEPS[-1]) -> None:
@@ -21,6 +24,8 @@ def curate(run: Run, *, until: str = STEPS[-1]) -> None:
         described = describe_sets(run, sets)
     if "candidates" in wanted:
         candidates = search_candidates(run, sets, described)
+    if "copies" in wanted:
+        candidates = pa.concat_tables([candidates, find_copies(run, sets)])
     if "names" in wanted:
         text = find_names(run, sets)
     if "features" in wanted:

@@ -16,8 +16,9 @@ import pyarrow as pa
 from overlap.audit.bound import judgements_for_bound
 from overlap.errors import DataError
 from overlap.search.exact import search_exact
+from overlap.steps.copies import find_copies
 from overlap.steps.journal import add_up, read_last_run, write_line
-from overlap.steps.photos import Sets, find_probes, read_sets
+from overlap.steps.photos import Sets, find_probes, find_whole, read_sets, split_probes
 from overlap.steps.retrieve import describe_sets, search_candidates
 from overlap.steps.run import Run
 from overlap.steps.verify import extract_features, verify_candidates
@@ -88,6 +89,7 @@ def _rehearse(run: Run, sets: Sets, folder: Path, *, n_photos: int) -> _Rates:
     write_line(rehearsal.store, event="run", config=run.config.name)
     described = describe_sets(rehearsal, few)
     candidates = search_candidates(rehearsal, few, described)
+    find_copies(rehearsal, few)
     verify_candidates(rehearsal, candidates, extract_features(rehearsal, few, candidates))
     work = {one.step: one for one in add_up(read_last_run(rehearsal.store)) if one.n}
     return _Rates(
@@ -119,8 +121,10 @@ def _spread_out(rows: pa.Table, n: int) -> pa.Table:
 
 def _machine_lines(run: Run, sets: Sets, rates: _Rates) -> list[Line]:
     n_train, k = sets.training.images.num_rows, run.config.search.k
-    n_probes = sum(find_probes(run.config, one).num_rows for one in sets.evaluations)
-    n_featured = count_featured(n_probes, n_train, k) + n_probes
+    n_asked = sum(find_probes(run.config, one).num_rows for one in sets.evaluations)
+    n_whole = sum(find_whole(one.queries).num_rows for one in sets.evaluations)
+    n_probes = sum(images.num_rows for one in sets.evaluations for images in split_probes(run.config, one).values())
+    n_featured = count_featured(n_probes, n_train, k) + n_asked
     n_pairs = n_probes * min(k, n_train)
     measured = f"measured on {REHEARSED_PHOTOS} photos of the set"
     lines = [
@@ -129,6 +133,8 @@ def _machine_lines(run: Run, sets: Sets, rates: _Rates) -> list[Line]:
         _line("features", n_featured, "photos", rates, f"{measured}; at most so many photos are candidates"),
         _line("verified", n_pairs, "pairs", rates, f"{measured}; few of them show the same landmark"),
     ]
+    if "hashes" in rates.seconds:
+        lines.insert(1, _line("hashes", n_train + n_asked + n_whole, "photos", rates, measured))
     if "vocabulary-sample" in rates.seconds:
         sample = min(n_train, 1000)
         lines.insert(0, _line("vocabulary-sample", sample, "photos", rates, "what VLAD's vocabulary is learned on"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from overlap.networks.catalogue import load_network
 from overlap.networks.checkpoint import open_saved, read_saved
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
-from overlap.steps.photos import Sets, check_quarantine, find_probes, join_quarantine, quarantine_row
+from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.photos import Sets, check_quarantine, join_quarantine, quarantine_row, split_probes
 from overlap.steps.run import (
     Run,
     Shard,
@@ -45,16 +47,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _VERSION = 1
+_SEARCH_VERSION = 2
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
 
 
+# What the probes of an origin are, for people.
+PROBES: Mapping[str, str] = MappingProxyType(
+    {"global": "queries", "whole": "whole queries", "database": "database photos"}
+)
+
+
 @dataclass(frozen=True)
 class Described:
-    """Name the shards of stored descriptors: of the training photos, and of each evaluation set's probes."""
+    """Name the shards of stored descriptors: of the training photos, and by evaluation set and origin of the probes."""
 
     train: tuple[Shard, ...]
-    probes: Mapping[str, tuple[Shard, ...]]
+    probes: Mapping[tuple[str, str], tuple[Shard, ...]]
 
 
 @dataclass(frozen=True)
@@ -69,12 +78,18 @@ def describe_sets(run: Run, sets: Sets) -> Described:
     """Compute a global descriptor of every training photo and every probe."""
     with recorded(run, "descriptors") as finish:
         name, model = _find_model(run, sets)
-        probes = {evaluation.name: find_probes(run.config, evaluation) for evaluation in sets.evaluations}
+        probes = {
+            (evaluation.name, origin): images
+            for evaluation in sets.evaluations
+            for origin, images in split_probes(run.config, evaluation).items()
+        }
         described = Described(
             _describe(run, sets.training.images, name=name, model=model, label="descriptors: training"),
             {
-                source: _describe(run, images, name=name, model=model, label=f"descriptors: {source}")
-                for source, images in probes.items()
+                (source, origin): _describe(
+                    run, images, name=name, model=model, label=f"descriptors: {source}, {PROBES[origin]}"
+                )
+                for (source, origin), images in probes.items()
             },
         )
         whole = put_list(run, "descriptors", [*described.train, *chain(*described.probes.values())])
@@ -105,19 +120,20 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
     if bad:
         raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
-    return _read_descriptors(shards)
+    return read_descriptors(shards)
 
 
 def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
     """Find the k training photos that are most similar to each probe.
 
     Returns:
-        CANDIDATES by evaluation set, query and rank.
+        CANDIDATES by evaluation set, query, origin and rank.
     """
     with recorded(run, "candidates") as finish:
         train = [shard.fingerprint for shard in described.train]
-        probes = {source: [shard.fingerprint for shard in shards] for source, shards in described.probes.items()}
-        whole = fingerprint("candidates", _VERSION, run.config.search, train, probes)
+        probes = [[*name, [shard.fingerprint for shard in shards]] for name, shards in described.probes.items()]
+        settings = run.config.search.model_dump(exclude={"copies"})
+        whole = fingerprint("candidates", _SEARCH_VERSION, settings, train, probes)
         if not run.store.exists("candidates", whole):
             found = _search(run, sets, described)
             with run.store.put("candidates", whole) as folder:
@@ -135,7 +151,7 @@ def search_training(run: Run, sets: Sets, described: Described, image_ids: Colle
     """
     images = sets.training.images
     landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
-    k, photos, asked = run.config.closure.k, _read_descriptors(described.train), set(image_ids)
+    k, photos, asked = run.config.closure.k, read_descriptors(described.train), set(image_ids)
     sizes = Counter(landmarks.values())
     most = max((sizes[landmarks[image_id]] for image_id in asked), default=0)
     rows: list[dict[str, Any]] = []
@@ -145,16 +161,16 @@ def search_training(run: Run, sets: Sets, described: Described, image_ids: Colle
             continue
         probes = Descriptors([part.image_ids[place] for place in places], part.vectors[places])
         found = search_exact(probes, photos, k=k + most)
-        rows += _candidate_rows(run.config.train.format, probes.image_ids, found, landmarks)
+        rows += candidate_rows(run.config.train.format, probes.image_ids, found, landmarks, origin="closure")
     return as_table(_of_other_landmarks(rows, landmarks, k=k), CANDIDATES).sort_by(
         [("query_id", "ascending"), ("rank", "ascending")]
     )
 
 
 def read_candidates(config: Config) -> pa.Table:
-    """Return the present CANDIDATES, text candidates last."""
-    parts = [read_table(find_current(config, step), "candidates", CANDIDATES) for step in ("candidates", "names")]
-    return pa.concat_tables(parts)
+    """Return the present CANDIDATES: those of the search, copies, and text candidates last."""
+    steps = ("candidates", "copies", "names")
+    return pa.concat_tables([read_table(find_current(config, step), "candidates", CANDIDATES) for step in steps])
 
 
 def find_names(run: Run, sets: Sets) -> pa.Table:
@@ -279,13 +295,13 @@ def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]
 def _search(run: Run, sets: Sets, described: Described) -> pa.Table:
     images = sets.training.images
     landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
-    photos = _read_descriptors(described.train)
+    photos = read_descriptors(described.train)
     rows: list[dict[str, Any]] = []
-    for source, shards in described.probes.items():
-        for part in _read_descriptors(shards):
+    for (source, origin), shards in described.probes.items():
+        for part in read_descriptors(shards):
             found = _find_neighbours(run, part, photos)
-            rows += _candidate_rows(source, part.image_ids, found, landmarks)
-    return as_table(rows, CANDIDATES).sort_by([(name, "ascending") for name in ("evaluation_set", "query_id", "rank")])
+            rows += candidate_rows(source, part.image_ids, found, landmarks, origin=origin)
+    return sorted_candidates(rows)
 
 
 def _find_neighbours(run: Run, probes: Descriptors, photos: list[Descriptors]) -> Neighbours:
@@ -297,24 +313,6 @@ def _find_neighbours(run: Run, probes: Descriptors, photos: list[Descriptors]) -
     return found.neighbours
 
 
-def _candidate_rows(
-    source: str, query_ids: list[str], found: Neighbours, landmarks: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "evaluation_set": source,
-            "query_id": query_id,
-            "image_id": image_id,
-            "landmark_id": landmarks[image_id],
-            "rank": rank,
-            "similarity": float(similarity),
-            "origin": "global",
-        }
-        for query_id, image_ids, similarities in zip(query_ids, found.image_ids, found.similarities, strict=True)
-        for rank, (image_id, similarity) in enumerate(zip(image_ids, similarities, strict=False))
-    ]
-
-
 def _of_other_landmarks(
     rows: Sequence[dict[str, Any]], landmarks: Mapping[str, int], *, k: int
 ) -> list[dict[str, Any]]:
@@ -322,7 +320,7 @@ def _of_other_landmarks(
     for row in rows:
         others = kept.setdefault(row["query_id"], [])
         if row["landmark_id"] != landmarks[row["query_id"]] and len(others) < k:
-            others.append({**row, "origin": "closure", "rank": len(others)})
+            others.append({**row, "rank": len(others)})
     ends = {(row["query_id"], row["image_id"]) for others in kept.values() for row in others}
     return [
         row
@@ -332,7 +330,8 @@ def _of_other_landmarks(
     ]
 
 
-def _read_descriptors(shards: Sequence[Shard]) -> list[Descriptors]:
+def read_descriptors(shards: Sequence[Shard]) -> list[Descriptors]:
+    """Return the stored descriptors of shards, those without any left out."""
     folders = [shard.store.get(shard.step, shard.fingerprint) for shard in shards]
     parts = [Descriptors(read_text_list(folder, "photos"), read_array(folder, "vectors")) for folder in folders]
     return [part for part in parts if part.image_ids]

@@ -79,13 +79,13 @@ def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
 
 
 def verify_candidates(run: Run, candidates: pa.Table, features: str) -> pa.Table:
-    """Verify every candidate pair.
+    """Verify every candidate pair, once whatever number of times it was found.
 
     Returns:
         VERIFIED, as read_verified orders it.
     """
     with recorded(run, "verified") as finish:
-        pairs = candidates.filter(pc.is_valid(candidates["image_id"]))
+        pairs = _each_once(candidates.filter(pc.is_valid(candidates["image_id"])))
         places = _locate(shard_folders(run.store, "features", features))
         whole = put_list(run, "verified", _verify(run, pairs, places, label="verified pairs"))
         verified = _join_verified(shard_folders(run.store, "verified", whole))
@@ -147,6 +147,10 @@ def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: s
     ]
     run_shards(run, shards, _store_pairs, label=label)
     return shards
+
+
+def _each_once(candidates: pa.Table) -> pa.Table:
+    return candidates.group_by(["evaluation_set", "query_id", "image_id", "landmark_id"]).aggregate([])
 
 
 def _join_verified(folders: list[Path]) -> pa.Table:

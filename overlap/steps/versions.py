@@ -24,7 +24,7 @@ from overlap.steps.demo import run_demo
 from overlap.steps.evaluate import require_truth
 from overlap.steps.photos import Sets
 from overlap.steps.publish import release_folder
-from overlap.steps.retrieve import read_candidates
+from overlap.steps.retrieve import PROBES, read_candidates
 from overlap.steps.run import Run
 from overlap.tables import VERSIONS, as_table
 
@@ -157,7 +157,8 @@ def find_lookalikes(config: Config, removed: Sequence[int]) -> tuple[int, ...]:
         ArtifactError: 'curate' has not run with these settings.
     """
     found = read_candidates(config)
-    found = found.filter(pc.and_(pc.is_valid(found["image_id"]), pc.invert(_among(found["landmark_id"], removed))))
+    found = found.filter(pc.is_in(found["origin"], value_set=pa.array(sorted(PROBES))))
+    found = found.filter(pc.invert(_among(found["landmark_id"], removed)))
     best = found.group_by("landmark_id").aggregate([("similarity", "max")])
     order = best.sort_by([("similarity_max", "descending"), ("landmark_id", "ascending")])
     return tuple(order["landmark_id"].to_pylist()[: config.impact.lookalikes])

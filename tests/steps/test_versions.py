@@ -93,9 +93,10 @@ def test_versions_are_full_clean_placebos_doses_and_one_without_lookalikes(tiny_
 def test_lookalikes_are_the_kept_landmarks_most_similar_to_a_query(tiny_photos, monkeypatch):
     found = pa.table(
         {
-            "image_id": ["a", "b", "c", "d", None],
-            "landmark_id": pa.array([1, 5, 6, 5, 8], pa.int64()),
-            "similarity": pa.array([0.9, 0.5, 0.7, 0.8, 0.99], pa.float32()),
+            "image_id": ["a", "b", "c", "d", None, "e"],
+            "landmark_id": pa.array([1, 5, 6, 5, 8, 6], pa.int64()),
+            "similarity": pa.array([0.9, 0.5, 0.7, 0.8, 0.99, 0.98], pa.float32()),
+            "origin": ["global", "global", "database", "whole", "text", "copy"],
         }
     )
     monkeypatch.setattr("overlap.steps.versions.read_candidates", lambda config: found)

@@ -1,0 +1,128 @@
+"""From photos to candidates that are nearly the same picture: a hash of every photo, and those near each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from overlap.config import Config, fingerprint
+from overlap.datasets.catalogue import EvaluationSet
+from overlap.errors import DataError
+from overlap.images import PhotoLimits
+from overlap.search.copies import Hashes, hash_photo, search_copies
+from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.photos import Sets, find_probes, find_whole, quarantine_row
+from overlap.steps.run import Run, Shard, cut, put_list, read_text_list, recorded, row_stamp, run_shards
+from overlap.store import read_array, read_table, write_array, write_json, write_table
+from overlap.tables import CANDIDATES, QUARANTINE, as_table
+
+_HASH_VERSION = 1
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """Name the shards of stored hashes: of the training photos, and of each evaluation set's photos."""
+
+    train: tuple[Shard, ...]
+    probes: Mapping[str, tuple[Shard, ...]]
+
+
+@dataclass(frozen=True)
+class _Work:
+    rows: Sequence[dict[str, Any]]
+    limits: PhotoLimits
+
+
+def find_copies(run: Run, sets: Sets) -> pa.Table:
+    """Find the training photos whose hash is near that of a query, whole or cut to its box, or of a database photo.
+
+    A photo that can't be read has no hash; the step descriptors, which reads the same photos, has it in quarantine.
+
+    Returns:
+        CANDIDATES of origin copy, by evaluation set, query and rank; none where search.copies is 0.
+    """
+    with recorded(run, "copies") as finish:
+        settings = run.config.search
+        hashed = hash_sets(run, sets) if settings.copies else Hashed((), {})
+        shards = [*hashed.train, *chain(*hashed.probes.values())]
+        hashes = put_list(run, "hashes", shards)
+        whole = fingerprint("copies", _VERSION, settings.copies, settings.k, hashes)
+        if not run.store.exists("copies", whole):
+            found = _search(run, sets, hashed)
+            with run.store.put("copies", whole) as folder:
+                write_table(folder, "candidates", found)
+        candidates = read_table(run.store.get("copies", whole), "candidates", CANDIDATES)
+        finish(whole, photos=sum(shard.size for shard in shards), pairs=candidates.num_rows)
+    return candidates
+
+
+def hash_sets(run: Run, sets: Sets) -> Hashed:
+    """Compute the hash of every training photo and every photo that is compared with them."""
+    return Hashed(
+        hash_images(run, sets.training.images, label="hashes: training"),
+        {
+            evaluation.name: hash_images(run, _find_hashed(run.config, evaluation), label=f"hashes: {evaluation.name}")
+            for evaluation in sets.evaluations
+        },
+    )
+
+
+def hash_images(run: Run, images: pa.Table, *, label: str) -> tuple[Shard, ...]:
+    """Compute the hash of every photo of a table (IMAGES), and keep what is stored."""
+    shards = [
+        Shard(
+            run.store,
+            "hashes",
+            fingerprint("hashes", _HASH_VERSION, list(map(row_stamp, rows))),
+            len(rows),
+            _Work(rows, run.limits),
+        )
+        for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
+    ]
+    run_shards(run, shards, _store_hashes, label=label)
+    return tuple(shards)
+
+
+def read_hashes(shards: Sequence[Shard]) -> Hashes:
+    """Return the stored hashes of shards, joined."""
+    folders = [shard.store.get(shard.step, shard.fingerprint) for shard in shards]
+    codes = [read_array(folder, "codes") for folder in folders]
+    return Hashes(
+        [image_id for folder in folders for image_id in read_text_list(folder, "photos")],
+        np.concatenate([np.zeros(0, np.uint64), *codes]),
+    )
+
+
+def _find_hashed(config: Config, evaluation: EvaluationSet) -> pa.Table:
+    """Return what training photos are compared with: a copy shows a query's whole photo, or what is in its box."""
+    return pa.concat_tables([find_probes(config, evaluation), find_whole(evaluation.queries)])
+
+
+def _search(run: Run, sets: Sets, hashed: Hashed) -> pa.Table:
+    settings, images = run.config.search, sets.training.images
+    landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
+    photos = read_hashes(hashed.train)
+    rows: list[dict[str, Any]] = []
+    for source, shards in hashed.probes.items():
+        query_ids, found = search_copies(read_hashes(shards), photos, bits=settings.copies, k=settings.k)
+        rows += candidate_rows(source, query_ids, found, landmarks, origin="copy")
+    return sorted_candidates(rows)
+
+
+def _store_hashes(shard: Shard) -> None:
+    work: _Work = shard.work
+    image_ids, codes, bad = [], [], []
+    for row in work.rows:
+        try:
+            codes.append(hash_photo(row, work.limits))
+            image_ids.append(row["image_id"])
+        except DataError as error:
+            bad.append(quarantine_row(row, error))
+    with shard.store.put(shard.step, shard.fingerprint) as folder:
+        write_json(folder, "photos", image_ids)
+        write_array(folder, "codes", np.array(codes, np.uint64))
+        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
