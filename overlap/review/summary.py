@@ -1,7 +1,7 @@
 """How a review stands: by landmark, by reviewer, in agreement, and how many decisions were spared."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from overlap.review.agreement import (
     pace,
 )
 from overlap.review.board import Board, Said, is_shared
-from overlap.tables import CONFIRMING, WITHDRAWN
+from overlap.review.reviewers import Reviewer
+from overlap.tables import ANSWERS, CONFIRMING, WITHDRAWN
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,28 @@ def answers_by_item(board: Board) -> dict[int, dict[str, str]]:
             if board.items[row]["origin"] != "gold":
                 answers[row][name] = said.answer
     return answers
+
+
+def visible_rows(board: Board, reviewer: Reviewer) -> set[int]:
+    """Return the rows whose votes a reviewer may see: the own ones; a lead's are all that waits for the lead no more.
+
+    Gold items are among them only where the reviewer answered them.
+    """
+    mine = set(votes_of(board, reviewer.name))
+    if reviewer.role != "lead":
+        return mine
+    waiting = board.needed(reviewer.name)
+    return mine | {row for row, item in enumerate(board.items) if item["origin"] != "gold" and not waiting[row]}
+
+
+def find_agreed(board: Board, visible: Collection[int]) -> dict[str, list[int]]:
+    """Return by answer the visible rows of pairs to which two reviewers or more gave it, and nobody another one."""
+    agreed: dict[str, list[int]] = {answer: [] for answer in ANSWERS}
+    for row, answers in sorted(answers_by_item(board).items()):
+        given = set(answers.values())
+        if row in visible and len(answers) > 1 and len(given) == 1 and board.items[row]["query_id"] is not None:
+            agreed[given.pop()].append(row)
+    return agreed
 
 
 def find_agreement(board: Board) -> tuple[Agreement, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from overlap.config import Config
 from overlap.datasets.catalogue import read_evaluation_set
 from overlap.datasets.sets import EvaluationSet
+from overlap.evaluation.groups import group_queries
 from overlap.features.catalogue import load_matcher
 from overlap.policy import load_policy
 from overlap.review.board import Order, read_board
@@ -89,8 +90,9 @@ def open_desk(config: Config) -> Desk:
 def draw_gold(config: Config, store: ReviewStore) -> int:
     """Add gold items from the evaluation sets' own ground truth, half of them same, unless some are there.
 
-    Known same: a query and a photo that its ground truth calls easy. Known different: a query and a photo that is easy
-    for another query and none of easy, hard and junk for this one.
+    Known same: a query and a photo that its ground truth calls easy. Known different: a query and a photo that is among
+    the first three easy ones of a query of another landmark, and none of easy, hard and junk for this one. Queries that
+    share a positive photo are of one landmark: another view of it lists other photos, which are not different.
 
     Returns:
         The number of gold items there are.
@@ -101,33 +103,39 @@ def draw_gold(config: Config, store: ReviewStore) -> int:
     n_groups = pc.count_distinct(store.read_items()["group_id"]).as_py()
     wanted = min(max(ceil(2 * config.review.gold_share * n_groups), _LEAST_GOLD), _MOST_GOLD)
     rng = np.random.default_rng(config.review.seed)
-    pairs = [pair for each in config.evaluation for pair in _gold_pairs(read_evaluation_set(each))]
+    pairs = [pair for each in config.evaluation for pair in _known_pairs(read_evaluation_set(each))]
     rows: list[dict[str, object]] = []
     confirms: list[bool] = []
-    for same in (True, False):
-        candidates = [pair for pair in pairs if pair[3] is same]
+    for answer in ("same", "different"):
+        candidates = [pair for pair in pairs if pair[3] == answer]
         for place in rng.permutation(len(candidates))[: wanted // 2]:
             name, query, photo, _ = candidates[place]
             rows.append(item(f"{GOLD_PREFIX}{name}", query, photo, -1 - len(rows), origin="gold", score=None))
-            confirms.append(same)
+            confirms.append(answer == "same")
     store.add_gold(as_table(rows, REVIEW_ITEMS), confirms)
     return len(rows)
 
 
-def draw_examples(config: Config, *, without: Collection[tuple[str, str]]) -> list[tuple[dict[str, object], bool]]:
-    """Return two pairs that are known to be same and two that are not, and which they are, other than gold items.
+def draw_examples(
+    config: Config, *, n: int, without: Collection[tuple[str, str]]
+) -> dict[str, list[dict[str, object]]]:
+    """Return by answer up to ``n`` pairs for which the ground truth gives it, other than gold items.
+
+    Same and different are those of `draw_gold`. A photo that the ground truth lets count neither way (too little of the
+    landmark, or its makers could not tell) is an example of ``unsure``.
 
     Args:
         without: (query_id, image_id) of the gold items.
     """
-    pairs = [pair for each in config.evaluation for pair in _gold_pairs(read_evaluation_set(each))]
+    pairs = [pair for each in config.evaluation for pair in _known_pairs(read_evaluation_set(each))]
     rng = np.random.default_rng(config.review.seed + 1)
-    examples = []
-    for same in (True, False):
-        candidates = [pair for pair in pairs if pair[3] is same and pair[1:3] not in without]
-        for place in rng.permutation(len(candidates))[:2]:
-            name, query, photo, _ = candidates[place]
-            examples.append((item(f"{GOLD_PREFIX}{name}", query, photo, 0, origin="gold", score=None), same))
+    examples: dict[str, list[dict[str, object]]] = {}
+    for answer in ("same", "different", "unsure"):
+        candidates = [pair for pair in pairs if pair[3] == answer and pair[1:3] not in without]
+        drawn = [candidates[place] for place in rng.permutation(len(candidates))[:n]]
+        examples[answer] = [
+            item(f"{GOLD_PREFIX}{name}", query, photo, 0, origin="gold", score=None) for name, query, photo, _ in drawn
+        ]
     return examples
 
 
@@ -193,16 +201,24 @@ def _kin_photos(config: Config, landmark_ids: Collection[int]) -> dict[int, list
     return {landmark: list(photos)[:_PHOTOS_OF_TEXT] for landmark, photos in kin.items()}
 
 
-def _gold_pairs(evaluation: EvaluationSet) -> list[tuple[str, str, str, bool]]:
-    """Return (evaluation set, query, photo, same) for every pair whose answer the ground truth knows."""
+def _known_pairs(evaluation: EvaluationSet) -> list[tuple[str, str, str, str]]:
+    """Return (evaluation set, query, photo, answer) for every pair whose answer the ground truth knows."""
     names = evaluation.photos["image_id"].to_pylist()
     truths = list(evaluation.ground_truth or ())
     pairs = []
-    for query, truth in zip(evaluation.queries["image_id"].to_pylist(), truths, strict=False):
+    landmarks = group_queries(truths)
+    for place, query in enumerate(evaluation.queries["image_id"].to_pylist()[: len(truths)]):
+        truth = truths[place]
         related = set(np.concatenate([truth.easy, truth.hard, truth.junk]).tolist())
-        others = {int(row) for other in truths for row in other.easy[:3]} - related
-        pairs += [(evaluation.name, query, names[row], True) for row in truth.easy.tolist() if names[row] != query]
-        pairs += [(evaluation.name, query, names[row], False) for row in sorted(others) if names[row] != query]
+        strangers = [truths[each] for each in np.flatnonzero(landmarks != landmarks[place])]
+        others = {int(row) for other in strangers for row in other.easy[:3]} - related
+        known = {"same": truth.easy.tolist(), "different": sorted(others), "unsure": truth.junk.tolist()}
+        pairs += [
+            (evaluation.name, query, names[row], answer)
+            for answer, rows in known.items()
+            for row in rows
+            if names[row] != query
+        ]
     return pairs
 
 

@@ -3,8 +3,7 @@
 import streamlit as st
 
 from overlap.review.reviewers import Reviewer
-from overlap.review.summary import Standing, answers_by_item, find_standings
-from overlap.tables import ANSWERS
+from overlap.review.summary import Standing, answers_by_item, find_standings, visible_rows
 from review_app.api import keys_of, picture_of
 from review_app.room import Room
 from review_app.views.frames import show_pair, show_row
@@ -18,15 +17,13 @@ def show(room: Room, reviewer: Reviewer) -> None:
     board = room.desk.board
     with room.desk.lock:
         board.refresh()
-        waiting = board.needed(reviewer.name)
-        mine = {row for row, said in board.said[reviewer.name].items() if said.answer in ANSWERS}
+        visible = visible_rows(board, reviewer)
         standings = find_standings(board)
         answers = answers_by_item(board)
     st.title("Evidence")
     st.caption(
         "You see what others said only of what you have answered yourself; leads, of all that waits for them no more."
     )
-    visible = mine if reviewer.role == "reviewer" else {row for row in range(len(board.items)) if not waiting[row]}
     seen = [each for each in standings if _rows(room, each, visible)]
     if not seen:
         st.info("There is nothing yet: answer some groups first.")

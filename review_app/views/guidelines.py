@@ -1,4 +1,7 @@
-"""Guidelines: what each answer means, with examples that the world at hand gives."""
+"""Guidelines: what each answer means, each with the examples that the photos at hand give."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -7,7 +10,7 @@ from overlap.review.reviewers import Reviewer
 from review_app.api import keys_of, picture_of
 from review_app.examples import find_examples
 from review_app.room import Room
-from review_app.views.frames import show_pair
+from review_app.views.frames import show_pairs
 
 
 def show(room: Room, reviewer: Reviewer) -> None:
@@ -15,13 +18,17 @@ def show(room: Room, reviewer: Reviewer) -> None:
     st.title("What the answers mean")
     st.caption(f"Version {GUIDELINE_VERSION}; it is stored with every vote.")
     st.write("Decide by what the two photos show, not by what you think the computer found. " + CONFIRMS)
-    for number, (name, words) in enumerate(MEANINGS.values(), start=1):
-        st.subheader(f"{number} · {name}")
+    examples = find_examples(room, reviewer)
+    for number, (answer, (name, words)) in enumerate(MEANINGS.items(), start=1):
+        st.subheader(f"{number} · {name}", anchor=False)
         st.write(words)
-    st.header("Examples")
-    examples = find_examples(room)
-    if not examples:
-        st.write("The evaluation sets' ground truth gives no examples here.")
-    for word, item in examples:
-        left, right = (picture_of(room, reviewer, key, "crop") for key in keys_of(room, item))
-        show_pair(left, right, captions=(word, "both from the evaluation set, by its own ground truth"))
+        show_pairs([_pair(room, reviewer, name, *example) for example in examples[answer]])
+        if not examples[answer]:
+            st.caption("No example yet: the ground truth knows none, and no two reviewers have agreed on one.")
+
+
+def _pair(
+    room: Room, reviewer: Reviewer, name: str, item: Mapping[str, Any], source: str
+) -> tuple[str | None, str | None, str]:
+    left, right = (picture_of(room, reviewer, key, "crop") for key in keys_of(room, item))
+    return left, right, f"{name}: {source}"

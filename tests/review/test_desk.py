@@ -12,10 +12,11 @@ from overlap.review.fate import Rule
 from overlap.review.guidelines import GUIDELINE_VERSION
 from overlap.review.leases import find_leased
 from overlap.review.queue import GOLD_PREFIX, item, sorted_items
+from overlap.review.reviewers import Reviewer
 from overlap.review.schema import VOTE_LOG
 from overlap.review.store import open_store
-from overlap.review.summary import find_standings, summarise
-from overlap.tables import REVIEW_ITEMS, as_table
+from overlap.review.summary import find_agreed, find_standings, summarise, visible_rows
+from overlap.tables import ANSWERS, REVIEW_ITEMS, as_table
 
 
 class Clock:
@@ -249,3 +250,59 @@ def test_the_board_says_what_the_database_says(desk):
     with desk.board.store.reading() as connection:
         n_votes = connection.scalar(sa.select(sa.func.count()).select_from(VOTE_LOG))
     assert n_votes == desk.board.store.audit()[0]
+
+
+def test_a_photo_set_apart_has_its_own_vote_within_one_answer(desk):
+    group = next(group for group, rows in desk.board.rows_of_group.items() if len(rows) > 2)
+    task = next_task(desk, "ann", group_id=group)
+    answers = {row["item_id"]: "same" for row in task.items}
+    odd = task.items[1]["item_id"]
+    answers[odd] = "different"
+    added = answer_task(desk, "ann", group_id=task.group_id, lease=task.lease, client_seq=1, answers=answers, seconds=9)
+    votes = {row["item_id"]: row["answer"] for row in desk.board.store.counting_votes().to_pylist()}
+    assert added == len(task.items)
+    assert votes == answers
+    desk.board.refresh()
+    summary = summarise(desk.board, confirms={})
+    assert [(each.n_answers, each.n_votes) for each in summary.work] == [(1, len(answers))]
+    standing = next(each for each in find_standings(desk.board) if each.landmark_id == task.items[0]["landmark_id"])
+    assert standing.n_confirmed == len(answers) - 1
+    assert undo(desk, "ann") == task.group_id
+    assert desk.board.store.counting_votes().num_rows == 0
+
+
+ANN, LEA = (Reviewer(name, role, "") for name, role in (("ann", "reviewer"), ("lea", "lead")))
+
+
+def judge_by_draw(desk, seed):
+    """Let three reviewers answer half of the groups, photo by photo, and take one answer back."""
+    for name in ("ann", "bob", "lea"):
+        for group in desk.board.groups:
+            if draw(seed, name, group) < 0.5 and (task := next_task(desk, name, group_id=group)).group_id == group:
+                drawn = {row["item_id"]: draw(seed, name * (name == "lea"), row["item_id"]) for row in task.items}
+                answers = {each: ANSWERS[int(len(ANSWERS) * number)] for each, number in drawn.items()}
+                answer_task(desk, name, group_id=group, lease=task.lease, client_seq=1, answers=answers)
+    undo(desk, "bob")
+    desk.board.refresh()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_votes_of_others_are_seen_only_where_the_own_one_is_in(tmp_path, seed):
+    desk = open_desk(tmp_path / "v.sqlite", items=queue(n_landmarks=3, n_photos=4, n_queries=1))
+    judge_by_draw(desk, seed)
+    board, votes = desk.board, desk.board.store.counting_votes().to_pylist()
+    mine = {board.row_of[row["item_id"]] for row in votes if row["reviewer"] == "ann"}
+    assert visible_rows(board, ANN) == mine
+    waiting = {row for group in board.groups for row in board.open_rows("lea", group)} & set(
+        board.needed("lea").nonzero()[0].tolist()
+    )
+    assert visible_rows(board, LEA) == set(range(len(board.items))) - waiting
+    said = {row: [each["answer"] for each in votes if board.row_of[each["item_id"]] == row] for row in mine}
+    agreed = find_agreed(board, visible_rows(board, ANN))
+    assert tuple(agreed) == ANSWERS
+    for answer, rows in agreed.items():
+        assert rows == sorted(
+            row
+            for row, answers in said.items()
+            if len(answers) > 1 and set(answers) == {answer} and board.items[row]["query_id"]
+        )
