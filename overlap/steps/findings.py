@@ -23,7 +23,7 @@ from overlap.report.impact_tables import (
     table4_grid,
     versions_grid,
 )
-from overlap.report.page import Fact
+from overlap.report.page import Fact, plural
 from overlap.report.tables import Grid
 from overlap.sheets import replacing, write_csv
 from overlap.steps.impact import Study, study_impact
@@ -135,7 +135,7 @@ _STAGE_TEXT = (
 _PICTURE_TEXT = "The first CiDeR that was trained on the clean version; its attention never saw a box."
 _CAPTIONS = {
     "attention": "Attention before and after training, what the highest threshold keeps, and boxes of its connected "
-    "parts (blue); the query's box is red.",
+    "parts (blue); the query's box is orange.",
     "rankings": "The best ranked photos of some queries with the attention on them, and what the ground truth says.",
     "embeddings": "The database in the plane (t-SNE); positives of each landmark in one colour and shape.",
 }
@@ -168,13 +168,14 @@ def _cautions(config: Config, study: Study) -> Iterable[str]:
     seeds, placebos = len(config.impact.seeds), config.impact.placebos
     if seeds < _FEW or placebos < _FEW:
         yield (
-            f"{seeds} seed(s) and {placebos} placebo draw(s) carry no claim: an interval over one of a kind takes it "
-            "as fixed."
+            f"{plural(seeds, 'seed')} and {plural(placebos, 'placebo draw')} carry no claim: an interval over one of a "
+            "kind takes it as fixed."
         )
     for kind in (OVERLAPPING, OTHER):
         row = _effects(study, config.impact.protocol, kind)[:1]
         if row and row[0]["n_landmarks"] < _FEW:
-            yield f"The {kind} queries show {row[0]['n_landmarks']} landmark(s) only: their interval means little."
+            shown = plural(row[0]["n_landmarks"], "landmark")
+            yield f"The {kind} queries show {shown} only: their interval means little."
     versions = {row["training_set"]: row for row in study.versions.to_pylist()}
     matched = [row for name, row in versions.items() if name.startswith("placebo-")]
     removed = versions[CLEAN]["n_images_removed"]

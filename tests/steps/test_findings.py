@@ -142,8 +142,8 @@ def test_tables_and_pictures_lie_beside_the_page(study):
     for name in ("effects", "changes", "doses", "curves", "attention", "rankings", "embeddings"):
         assert (findings.page.parent / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert page.count("data:image/png;base64,") == 7
-    assert "1 seed(s) and 1 placebo draw(s) carry no claim" in page
-    assert "The overlapping queries show 2 landmark(s) only" in page
+    assert "1 seed and 1 placebo draw carry no claim" in page
+    assert "The overlapping queries show 2 landmarks only" in page
     methods = {row["method"] for row in _rows(findings, "stages.csv")}
     assert methods == {
         *NETWORKS,
