@@ -239,7 +239,7 @@ def render_report(content: ReportContent, *, thumbnail: Thumbnail, pictures_mb: 
     """Render the page as text; the same content gives the same page."""
     pictures = _embed(content, thumbnail, int(pictures_mb * 1_000_000))
     style, script = read_shipped(_PACKAGE, "report.css"), read_shipped(_PACKAGE, "report.js")
-    template = load_template(_PACKAGE, "report.html.jinja", chips=_chips, plural=_plural)
+    template = load_template(_PACKAGE, "report.html.jinja", chips=_chips, plural=plural)
     return template.render(
         content=content,
         pictures=pictures,
@@ -302,5 +302,6 @@ def _chips(answers: Mapping[str, int]) -> Sequence[tuple[str, int, bool]]:
     return [(ANSWER_WORDS[name], answers[name], name in CONFIRMING) for name in ANSWERS if answers.get(name)]
 
 
-def _plural(count: int, one: str, many: str = "") -> str:
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: 1 photo, 1,200 photos."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
