@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from overlap.counterfactual import Least
     from overlap.steps.audit import Audit
     from overlap.steps.policies import Compared
+    from overlap.steps.recall import Reach
 
 app = typer.Typer()
 audits = typer.Typer(help="Say what the review can have missed.", no_args_is_help=True)
@@ -61,6 +62,30 @@ def report_audit(config: ConfigOption, overrides: SetOption = None) -> None:
         audit = sum_up(opened)
     for line in _lines(audit):
         typer.echo(line)
+
+
+@audits.command("recall")
+def recall(
+    config: ConfigOption,
+    photos: Annotated[int, typer.Option(min=1, help="How many evaluation photos to plant at most.")] = 200,
+    overrides: SetOption = None,
+) -> None:
+    """Measure how much search and hashes find: of changed evaluation photos, and of what people confirmed."""
+    from overlap.steps.recall import measure_planted
+
+    with open_config(config, overrides) as opened:
+        reaches = measure_planted(opened, n_photos=photos)
+    for each in reaches:
+        typer.echo(_reach_line(each))
+    typer.echo("the curves: 'overlap export recall', and in the report")
+
+
+def _reach_line(reach: "Reach") -> str:
+    unit, setting = {"search": ("photos", "search.k"), "copies": ("bits", "search.copies")}[reach.detector]
+    return (
+        f"{reach.detector}: {reach.kind}, {reach.n:,}: {reach.share:.1%} found with {setting} = {reach.limit:,}; "
+        f"99 % within {reach.enough:,} {unit}"
+    )
 
 
 def _lines(audit: "Audit") -> list[str]:

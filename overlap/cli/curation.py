@@ -22,6 +22,7 @@ class Exported(StrEnum):
     queue = "queue"
     removals = "removals"
     quarantine = "quarantine"
+    recall = "recall"
 
 
 class Step(StrEnum):

@@ -1,18 +1,22 @@
 """The report's plots of recall and reliability, drawn by matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from overlap.report.figures import BLUE, GREY, RED, as_png, open_figure
+from overlap.report.figures import BLUE, CYCLE, GREY, MARKERS, as_png, open_figure
 
 
-def draw_recall(points: Sequence[tuple[int, float, float]]) -> bytes:
-    """Draw recall by k: (k, share of photos, share of landmarks)."""
-    with open_figure(1, width=5.2, height=2.8) as (figure, axes):
-        ks = [k for k, _, _ in points]
-        axes[0].plot(ks, [landmarks for _, _, landmarks in points], "o-", color=BLUE, label="landmark of a query found")
-        axes[0].plot(ks, [photos for _, photos, _ in points], "s--", color=RED, label="photo of it found")
+def draw_recall(curves: Mapping[str, Sequence[tuple[int, float]]], *, k: int) -> bytes:
+    """Draw recall by the number of photos that a query gets, a line of (number, recall) a kind, and the present k."""
+    with open_figure(1, width=5.4, height=3.0) as (figure, axes):
+        for number, (kind, points) in enumerate(curves.items()):
+            colour, marker = CYCLE[number % len(CYCLE)], MARKERS[number % len(MARKERS)]
+            axes[0].plot(*zip(*points, strict=True), f"{marker}-", color=colour, label=kind, markersize=4)
+        most = max(reach for points in curves.values() for reach, _ in points)
+        if k < most:
+            axes[0].axvline(k, color=GREY, linestyle="--", linewidth=1, label=f"search.k = {k}")
         axes[0].set(xscale="log", ylim=(0, 1.04), xlabel="photos a query gets (k)", ylabel="recall")
-        axes[0].set_xticks(ks, [str(k) for k in ks])
+        ticks = [10**power for power in range(len(str(most)))]
+        axes[0].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes[0].minorticks_off()
         axes[0].legend(loc="lower right", fontsize=8)
         return as_png(figure)

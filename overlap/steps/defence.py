@@ -17,12 +17,12 @@ from overlap.review.board import Order, read_board
 from overlap.review.fate import Rule
 from overlap.review.queue import build_items
 from overlap.review.summary import find_agreement
-from overlap.steps.photos import read_photos
+from overlap.steps.recall import LANDMARKS_FOUND, PHOTOS_FOUND, find_positives, read_recall
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import open_reviews
 from overlap.steps.run import find_current, is_current
 from overlap.store import read_json
-from overlap.tables import CANDIDATES, CONFIRMING
+from overlap.tables import CANDIDATES
 from overlap.verify.pairs import threshold_of
 
 _RANKINGS = 6
@@ -83,32 +83,32 @@ def draw_plots(config: Config, items: pa.Table, votes: pa.Table, audit: AuditVie
     """Return the plots by title; none where matplotlib or what they show is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         return {}
-    points = measure_recall(config, items, votes)
     plots = {}
-    if points:
-        rows = [(point.k, point.photos, point.landmarks) for point in points]
-        plots["Recall of the search, on landmarks that people confirmed"] = draw_recall(rows)
+    if curves := _recall_curves(config, items, votes):
+        plots["Recall of the search"] = draw_recall(curves, k=config.search.k)
     if audit is not None and audit.reliability:
         plots["Chance that a pair is same, on landmarks it was not fitted on"] = draw_reliability(audit.reliability)
     return plots
 
 
+def _recall_curves(config: Config, items: pa.Table, votes: pa.Table) -> dict[str, list[tuple[int, float]]]:
+    """Return (k, recall) by kind: as 'overlap audit recall' measured it, or of confirmed photos up to search.k."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    if is_current(config, "recall"):
+        for row in read_recall(config).to_pylist():
+            if row["detector"] == "search":
+                curves.setdefault(row["kind"], []).append((row["reach"], row["recall"]))
+    elif points := measure_recall(config, items, votes):
+        curves[LANDMARKS_FOUND] = [(point.k, point.landmarks) for point in points]
+        curves[PHOTOS_FOUND] = [(point.k, point.photos) for point in points]
+    return curves
+
+
 def measure_recall(config: Config, items: pa.Table, votes: pa.Table) -> tuple[RecallPoint, ...]:
     """Return recall by k, on all photos of the landmarks that people confirmed for each query."""
-    if not (is_current(config, "candidates") and is_current(config, "photos")):
+    if not is_current(config, "candidates"):
         return ()
-    yes = votes.filter(pc.is_in(votes["answer"], pa.array(sorted(CONFIRMING))))
-    confirmed = items.filter(pc.and_(pc.is_in(items["item_id"], yes["item_id"]), pc.is_valid(items["query_id"])))
-    train = read_photos(config, "train")
-    train = train.filter(pc.is_in(train["landmark_id"], pc.unique(confirmed["landmark_id"])))
-    photos: dict[int, list[str]] = {}
-    for image_id, landmark in zip(train["image_id"].to_pylist(), train["landmark_id"].to_pylist(), strict=True):
-        photos.setdefault(landmark, []).append(image_id)
-    positives: dict[tuple[str, str], dict[int, list[str]]] = {}
-    for row in confirmed.select(["evaluation_set", "query_id", "landmark_id"]).to_pylist():
-        if row["landmark_id"] in photos:
-            shown = positives.setdefault((row["evaluation_set"], row["query_id"]), {})
-            shown[row["landmark_id"]] = photos[row["landmark_id"]]
+    positives = find_positives(config, items, votes)
     candidates = _read_searched(config)
     ranks: dict[tuple[str, str], dict[str, int]] = {}
     columns = ("evaluation_set", "query_id", "image_id", "rank")

@@ -10,6 +10,7 @@ from overlap.config import Config
 from overlap.sheets import write_csv
 from overlap.steps.photos import read_quarantine
 from overlap.steps.publish import decide_removals
+from overlap.steps.recall import read_recall
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import read_queue
 from overlap.steps.run import require_out
@@ -33,6 +34,7 @@ EXPORTS: Mapping[str, Callable[[Config], pa.Table]] = MappingProxyType(
         "queue": read_queue,
         "removals": decide_removals,
         "quarantine": read_quarantine,
+        "recall": read_recall,
     }
 )
 

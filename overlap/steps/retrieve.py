@@ -123,6 +123,16 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     return read_descriptors(shards)
 
 
+def describe_beside(run: Run, sets: Sets, images: pa.Table, *, label: str) -> list[Descriptors]:
+    """Compute the descriptor of every photo of a table as those of the sets are computed, and keep what is stored.
+
+    Args:
+        images: IMAGES; photos that can't be read are left out.
+    """
+    name, model = _find_model(run, sets)
+    return read_descriptors(_describe(run, images, name=name, model=model, label=label))
+
+
 def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
     """Find the k training photos that are most similar to each probe.
 

@@ -1,0 +1,98 @@
+"""How much search and hashes find on a folder of real photos: the tables of docs/detection.md.
+
+    python benchmarks/recall.py --photos ROOT --store FOLDER [--program F.pt2]
+
+ROOT is laid out as for benchmarks/photos.py. One photo of each overlapping landmark is confirmed for each of its
+queries, as people who know the truth would; all its photos are then to be found. It runs 'overlap audit recall' with
+the queries as probes, then with all evaluation photos.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIG = """
+name = "recall"
+store = "store"
+[train]
+format = "gldv2"
+root = "{photos}/gldv2"
+[[evaluation]]
+format = "revisited"
+name = "roxford5k"
+root = "{photos}/roxford5k"
+[[evaluation]]
+format = "revisited"
+name = "rparis6k"
+root = "{photos}/rparis6k"
+"""
+SHOWN = {"search": (1, 2, 5, 10, 20, 50), "copies": (0, 2, 4, 6, 8, 10, 12, 14, 20)}
+
+
+def main() -> None:
+    """Print a table a detector and kind of probes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--program", type=Path, help="a .pt2 file; without it VLAD")
+    options = parser.parse_args()
+    folder, photos = options.store.absolute(), options.photos.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text(CONFIG.format(photos=photos), encoding="utf-8")
+    program = [f"descriptors.path={str(options.program.absolute())!r}"] if options.program else []
+    kind = ["descriptors.kind=exported", *program] if program else []
+    _overlap("votes", "import", _write_votes(photos, folder / "votes.csv"), folder, kind)
+    for probes in ("queries", "all"):
+        settings = [*kind, f"search.probes={probes}"]
+        _overlap("audit", "recall", folder, settings)
+        _overlap("export", "recall", "--out", folder / f"{probes}.csv", folder, settings)
+        _print_tables(probes, folder / f"{probes}.csv")
+
+
+def _overlap(*words: object) -> None:
+    """Run a command; the last two words are the folder of its config and its settings."""
+    *command, folder, settings = words
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    arguments = [*map(str, command), "--config", str(folder / "config.toml"), *overrides]
+    subprocess.run([sys.executable, "-m", "overlap", *arguments], check=True)
+
+
+def _write_votes(photos: Path, path: Path) -> Path:
+    own = {row["landmark_id"]: row["images"].split() for row in _read(photos / "gldv2" / "train_clean.csv")}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("evaluation_set", "query_id", "image_id", "landmark_id", "reviewer", "answer"))
+        for row in _read(photos / "queries.csv"):
+            for landmark in row["overlapping_landmark_ids"].split():
+                writer.writerow((row["evaluation_set"], row["query_id"], own[landmark][0], landmark, "truth", "same"))
+    return path
+
+
+def _print_tables(probes: str, path: Path) -> None:
+    rows = _read(path)
+    for detector, shown in SHOWN.items():
+        print(f"\n| {detector}, probes: {probes} | number | " + " | ".join(map(str, shown)) + " |")
+        print("|---" * (len(shown) + 2) + "|")
+        curves: dict[tuple[str, str], dict[int, float]] = {}
+        for row in rows:
+            if row["detector"] == detector:
+                curves.setdefault((row["kind"], row["n"]), {})[int(row["reach"])] = float(row["recall"])
+        for (kind, n), curve in curves.items():
+            print(f"| {kind} | {int(n):,} | " + " | ".join(_percent(curve.get(reach)) for reach in shown) + " |")
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f"{share:.1%}" if share == 0 or share >= 0.01 else f"{share:.3%}"
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    main()
