@@ -1,5 +1,7 @@
 """The review app: what every page shares, and the pages. `overlap review` starts it."""
 
+import html
+
 import streamlit as st
 
 from review_app.access import COOKIE, read_session
@@ -14,6 +16,12 @@ if reviewer is None:
     entrance.show(room)
     st.stop()
 
+st.html(
+    "<style>.leave { position: fixed; top: 1.05rem; right: 3.5rem; z-index: 1000000; opacity: .85; max-width: 16rem;"
+    " font-size: .85rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }"
+    ".leave a { color: inherit; }</style>"
+    f'<span class="leave">{html.escape(reviewer.name)} · <a href="/logout" target="_self">Log out</a></span>'
+)
 pages = [
     st.Page(lambda: vote.show(room, reviewer), title="Vote", url_path="vote", default=True),
     st.Page(lambda: guidelines.show(room, reviewer), title="Guidelines", url_path="guidelines"),

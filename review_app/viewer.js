@@ -27,7 +27,7 @@ async function post(path, body) {
     headers: { "Content-Type": "application/json", "X-Overlap": "1" },
     body: JSON.stringify(body),
   });
-  if (reply.status === 401) { location.href = "/login"; throw new Error("signed out"); }
+  if (reply.status === 401) { location.href = "/"; throw new Error("signed out"); }
   const said = await reply.json();
   if (!reply.ok) throw Object.assign(new Error(said.error || reply.statusText), { status: reply.status });
   return said;
@@ -57,18 +57,18 @@ function viewer(root) {
   const note = element("input", { type: "text", maxLength: 2000, placeholder: "Note (n)", "aria-label": "Note" });
   const tool = (label, key, act) =>
     element("button", { type: "button", onclick: act, "aria-label": label, title: label }, label, element("kbd", {}, key));
+  const forPairs = [tool("Set apart", "x", setApart), tool("Lines", "l", toggleLines), tool("Box", "b", toggleBox)];
   answers.append(...buttons, element("span", { className: "note" }, note));
   const tools = element("div", { className: "bar" },
-    tool("Set apart", "x", setApart), tool("Lines", "l", toggleLines), tool("Box", "b", toggleBox),
-    tool("Fit", "0", () => zoom(0)), element("span", { className: "gap" }),
+    ...forPairs, tool("Fit", "0", () => zoom(0)), element("span", { className: "gap" }),
     tool("Skip", "k", skip), tool("Undo", "u", undo), tool("Keys", "?", () => showHelp(true)));
-  const help = element("div", { className: "help", hidden: true, role: "dialog", "aria-label": "Keys" },
+  const help = element("div", { className: "help", hidden: true, role: "dialog", "aria-label": "Keys", "aria-modal": "true" },
     element("div", {}, element("h3", { style: "margin-top:0" }, "Keys"),
       element("table", {}, ...KEYS.map(([key, text]) =>
         element("tr", {}, element("td", {}, element("kbd", {}, key)), element("td", {}, text)))),
       element("p", {}, element("button", { type: "button", onclick: () => showHelp(false) }, "Close"))));
   const body = element("div", { className: "viewer" },
-    element("div", { className: "top" }, ask, count), stage, ...strips, answers, tools, said, help);
+    element("div", { className: "top" }, ask, count), stage, element("div", { className: "strips" }, ...strips), answers, tools, said, help);
   root.replaceChildren(body);
 
   const frames = [0, 1].map((side) => {
@@ -198,7 +198,8 @@ function viewer(root) {
 
   function setApart() {
     const item = state.task?.kind === "pair" && sides()[1].item;
-    if (!item || state.task.items.length < 2) return tell("There is only one photo: just answer.");
+    if (!item) return tell("A landmark is judged as a whole: just answer.");
+    if (state.task.items.length < 2) return tell("There is only one photo: just answer.");
     if (state.choosing) { state.choosing = false; delete state.apart[item]; tell(""); }
     else { state.choosing = true; tell("This photo alone: 1 to 5, or x to take it back."); }
     show();
@@ -209,9 +210,11 @@ function viewer(root) {
     if (state.choosing) {
       state.apart[sides()[1].item] = answer;
       state.choosing = false;
-      tell("Set apart. Now the answer for the others.");
-      if (state.task.items.some((item) => !(item in state.apart))) walk(1, 1);
-      return show();
+      if (state.task.items.some((item) => !(item in state.apart))) {
+        tell("Set apart. Now the answer for the others.");
+        walk(1, 1);
+        return show();
+      }
     }
     const all = Object.fromEntries(state.task.items.map((item) => [item, state.apart[item] || answer]));
     state.seq += 1;
@@ -280,6 +283,7 @@ function viewer(root) {
     body.dataset.place = state.right;
     body.classList.toggle("apart", state.choosing);
     buttons.forEach((button) => { button.disabled = !task; });
+    forPairs.forEach((button) => { button.disabled = task?.kind !== "pair"; });
     if (!task) {
       ask.textContent = "";
       count.textContent = "";
@@ -332,7 +336,7 @@ function viewer(root) {
       if (own) button.append(element("span", { className: "mark" }, ANSWERS.find(([, answer]) => answer === own)[2]));
     });
     const chosen = strip.children[state[name]];
-    if (chosen) strip.scrollLeft = chosen.offsetLeft - strip.clientWidth / 2;
+    if (chosen) strip.scrollLeft = chosen.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
   }
 
   function tell(text, bad = false) { said.textContent = text; said.classList.toggle("bad", bad); }
@@ -346,7 +350,8 @@ function viewer(root) {
     if (!body.isConnected) return document.removeEventListener("keydown", onKey);
     if (event.ctrlKey || event.metaKey) return;
     const target = event.composedPath()[0];
-    if (event.key === "Escape") { showHelp(false); if (target === note) note.blur(); return; }
+    if (event.key === "Escape") { if (!help.hidden) showHelp(false); if (target === note) note.blur(); return; }
+    if (!help.hidden && event.key !== "?") return;
     if (target === note && event.key === "Enter") { event.preventDefault(); return note.blur(); }
     if (target.matches?.("input, textarea, select, [contenteditable=true]")) return;
     const answer = ANSWERS.find(([key]) => key === event.key);

@@ -9,7 +9,7 @@ _STYLE = """<style>
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; margin: 0 0 .75rem; max-width: 56rem; }
 .pair figure, .row figure { margin: 0; }
 .pair img { width: 100%; height: 15rem; object-fit: contain; background: #8881; border-radius: .5rem; }
-.pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 36rem)); gap: 1.25rem; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); gap: 1.25rem; }
 .pairs figure { display: grid; grid-template-columns: 1fr 1fr; gap: .35rem; margin: 0 0 .75rem; }
 .pairs img { width: 100%; height: 11rem; object-fit: contain; background: #8881; border-radius: .5rem; }
 .pairs figcaption { grid-column: 1 / -1; }

@@ -1,5 +1,6 @@
 """A small rendered world that the pipeline curated, a server of the app, and a headless Chromium."""
 
+import csv
 import socket
 import subprocess
 import sys
@@ -11,13 +12,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from overlap.config import Config, load_config
 from overlap.review.desk import now_ms
 from overlap.review.reviewers import add_reviewer
+from overlap.review.store import ReviewStore
 from overlap.review.votes import read_truth
-from overlap.steps.review import open_reviews
+from overlap.steps.audit import sample_audit
+from overlap.steps.closure import close
+from overlap.steps.review import open_reviews, simulate_votes
 
 
 def free_port() -> int:
@@ -51,14 +57,42 @@ def rendered(tmp_path_factory, copy_curated) -> Path:
 def world(rendered, tmp_path) -> World:
     """Return the world with a review database, port and releases of its own, and three reviewers, Ann a lead."""
     path = rendered / f"{tmp_path.parent.name}-{tmp_path.name}.toml"
-    text = (rendered / "config.toml").read_text(encoding="utf-8").replace('"manifests"', f'"{tmp_path}/manifests"')
-    own = f'[review]\ngold_share = 0.2\nport = {free_port()}\ndatabase = "sqlite:///{tmp_path}/votes.sqlite"\n'
-    path.write_text(f"{text}\n{own}", encoding="utf-8")
+    own_config(rendered / "config.toml", path, tmp_path)
     store = open_reviews(load_config(path))
     store.add_items(open_reviews(load_config(rendered / "config.toml")).read_items())
+    return World(path, let_in(store))
+
+
+@pytest.fixture
+def grown(tmp_path, copy_curated, open_quietly) -> World:
+    """Return a world that people have reviewed, with what closure then proposed and what the audit drew."""
+    pytest.importorskip("streamlit")
+    path = tmp_path / "grown.toml"
+    more = "[policy]\nname = 'strict'\n[closure]\nk = 10\n[audit]\nwhole = 1\nbelow = 0\nrandom = 1\nchecks = 0\n"
+    curated = copy_curated(tmp_path, 3)
+    own_config(curated, path, tmp_path, more=more, gold_share=0)
+    config, truth = load_config(path), load_config(path).train.root / "truth"
+    with (truth / "landmarks.csv").open(newline="") as file:
+        main = [int(row["landmark_id"]) for row in csv.DictReader(file) if row["role"] == "overlap"]
+    items, store = open_reviews(load_config(curated)).read_items(), open_reviews(config)
+    asked = pc.or_(pc.is_in(items["landmark_id"], value_set=pa.array(main)), pc.is_null(items["query_id"]))
+    store.add_items(items.filter(asked))
+    simulate_votes(config, truth / "true_pairs.csv", reviewers=3, error_rate=0.0, seed=0)
+    with open_quietly(config) as run:
+        assert close(run).n_new
+        assert sample_audit(run).num_rows
+    return World(path, let_in(store))
+
+
+def own_config(given: Path, path: Path, folder: Path, *, more: str = "", gold_share: float = 0.2) -> None:
+    text = given.read_text(encoding="utf-8").replace('"manifests"', f'"{folder}/manifests"')
+    own = f'[review]\ngold_share = {gold_share}\nport = {free_port()}\ndatabase = "sqlite:///{folder}/votes.sqlite"\n'
+    path.write_text(f"{text}\n{own}{more}", encoding="utf-8")
+
+
+def let_in(store: ReviewStore) -> dict[str, str]:
     roles = {"Ann": "lead", "Bob": "reviewer", "Cyd": "reviewer"}
-    tokens = {name: add_reviewer(store, name, role=role, now_ms=now_ms()) for name, role in roles.items()}
-    return World(path, tokens)
+    return {name: add_reviewer(store, name, role=role, now_ms=now_ms()) for name, role in roles.items()}
 
 
 @pytest.fixture(scope="session")

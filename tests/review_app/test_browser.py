@@ -198,6 +198,8 @@ def test_keys_note_skip_undo_zoom_and_a_page_that_fits_a_laptop(world, chromium,
         assert "withdrawn" in store.read_votes()["answer"].to_pylist()
         page.keyboard.press("?")
         assert page.locator(".help").is_visible()
+        page.keyboard.press("5")  # as somebody does who reads what 5 means
+        assert store.counting_votes().num_rows == 0
         page.keyboard.press("Escape")
         assert not page.locator(".help").is_visible()
         before = page.locator(".moved").first.get_attribute("style")
@@ -208,8 +210,27 @@ def test_keys_note_skip_undo_zoom_and_a_page_that_fits_a_laptop(world, chromium,
         assert all(image.get_attribute("alt") for image in page.locator("img").all())
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement !== document.body")
+        set_every_photo_apart(person, store)
         for scheme in ("light", "dark"):
             check_layout(person, scheme)
+
+
+def set_every_photo_apart(person, store):
+    """Each photo of a group gets an answer of its own; the last one settles the group."""
+    while len(person.read("items").split()) < 2:
+        before = person.read("group")
+        person.page.keyboard.press("k")
+        person.wait_for_task(before)
+    group, items = person.read("group"), person.read("items").split()
+    person.page.keyboard.press("x")
+    person.page.keyboard.press("x")  # taken back
+    wanted = {item: ("different", "unsure")[number % 2] for number, item in enumerate(items)}
+    for item in items:
+        person.page.keyboard.press("x")
+        person.page.keyboard.press({"different": "4", "unsure": "5"}[wanted[item]])
+    person.wait_for_task(group)
+    said = {row["item_id"]: row["answer"] for row in store.counting_votes().to_pylist()}
+    assert {item: said.get(item) for item in items} == wanted
 
 
 def check_layout(person, scheme):
@@ -231,3 +252,44 @@ def check_layout(person, scheme):
         page.keyboard.press("0")
         page.wait_for_timeout(500)
         page.screenshot(path=Path(folder) / f"vote-{scheme}.png")
+
+
+def test_what_closure_proposed_and_the_audit_drew_is_shown_and_answered(grown, chromium, servers):
+    store = open_reviews(grown.loaded)
+    late = {row["item_id"]: row["origin"] for row in store.read_items().to_pylist() if row["origin"] in WORDS}
+    assert set(late.values()) == set(WORDS)
+    with servers.serving(grown) as server:
+        person = Reviewer(chromium, server.url, "Bob", grown.tokens["Bob"], grown.truth)
+        page, met = person.page, {}
+        while person.read("kind") != "done":
+            group, items = person.read("group"), person.read("items").split()
+            if (origin := late.get(items[0])) and origin not in met:
+                met[origin] = items[0]
+                check_landmark_page(person, origin)
+            page.keyboard.press("4")
+            person.wait_for_task(group)
+        assert set(met) == set(WORDS)
+        assert person.errors + person.foreign == []
+    said = {row["item_id"]: row["answer"] for row in store.counting_votes().to_pylist() if row["reviewer"] == "Bob"}
+    assert {said[each] for each in met.values()} == {"different"}
+
+
+WORDS = {"closure": "Confirmed landmark", "audit": "Evaluation query"}
+
+
+def check_landmark_page(person, origin):
+    """The landmark's photos are on the left; on the right what it may be: confirmed kin first, then the queries."""
+    page = person.page
+    assert person.read("kind") == "text"
+    assert page.inner_text(".top .ask") == "Is this landmark one of the evaluation set's?"
+    assert page.locator(".tag").nth(0).inner_text().startswith("Landmark")
+    assert page.locator(".tag").nth(1).inner_text().startswith(WORDS[origin])
+    assert page.evaluate("[...document.querySelectorAll('.frame img')].every((image) => image.naturalWidth > 0)")
+    assert not {"closure", "audit"} & set(page.inner_text(".viewer").lower().split())  # which would bias
+    before = page.locator(".frame img").nth(1).get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".frame img").nth(1).get_attribute("src") != before
+    page.keyboard.press("ArrowLeft")
+    if folder := os.environ.get("OVERLAP_SCREENSHOTS"):
+        page.wait_for_timeout(1000)
+        page.screenshot(path=Path(folder) / f"vote-{origin}.png")
