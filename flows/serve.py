@@ -1,6 +1,7 @@
 """Start a Prefect server and a worker on this machine: ``python -m flows.serve``, or ``make serve``.
 
-SQLite below PREFECT_HOME, loopback only, analytics off. Ctrl-C ends both.
+SQLite below PREFECT_HOME, loopback only, analytics off. Ctrl-C ends both. A server that dies is started again: flows
+that are running wait for it for about a minute.
 """
 
 import asyncio
@@ -19,26 +20,47 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 POOL = "landmarks"
+_PAUSE_S = 1.0
 _PREFECT = (str(Path(sys.executable).with_name("prefect")), "--no-prompt")
 
 
 def main() -> int:
     """Start the server, bring the deployments in, work until stopped."""
     address = str(get_current_settings().api.url)
-    place = urlsplit(address)
-    server = subprocess.Popen([*_PREFECT, "server", "start", "--host", str(place.hostname), "--port", str(place.port)])
+    server = worker = None
     try:
-        _wait_for(address, server)
+        server = start_server(address)
         _prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _prefect("deploy", "--all")
         asyncio.run(crash_lost_runs())
         print("ready: prefect deployment run 'curate/demo' --watch", flush=True)
-        return subprocess.call([*_PREFECT, "worker", "start", "--pool", POOL])
+        worker = _start_worker()
+        while worker.poll() is None:
+            if server.poll() is not None:
+                print(f"the Prefect server ended with code {server.returncode} and is started again", flush=True)
+                server = start_server(address)
+            time.sleep(_PAUSE_S)
+        return worker.returncode
     except KeyboardInterrupt:
         return 0
     finally:
-        server.terminate()
+        for process in (worker, server):
+            if process is not None:
+                process.terminate()
+                process.wait()
+
+
+def start_server(address: str) -> "subprocess.Popen[bytes]":
+    """Start a Prefect server at an address and return it when it answers."""
+    place = urlsplit(address)
+    server = subprocess.Popen([*_PREFECT, "server", "start", "--host", str(place.hostname), "--port", str(place.port)])
+    try:
+        _wait_for(address, server)
+    except BaseException:
+        server.kill()
         server.wait()
+        raise
+    return server
 
 
 async def crash_lost_runs() -> int:
@@ -52,6 +74,10 @@ async def crash_lost_runs() -> int:
         for flow_run in lost:
             await client.set_flow_run_state(flow_run.id, Crashed(message="its worker was killed"), force=True)
     return len(lost)
+
+
+def _start_worker() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([*_PREFECT, "worker", "start", "--pool", POOL])
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], *, patience_s: float = 180) -> None:
