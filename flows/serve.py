@@ -1,7 +1,7 @@
 """Start a Prefect server and a worker on this machine: ``python -m flows.serve``, or ``make serve``.
 
-SQLite below PREFECT_HOME, loopback only, analytics off. Ctrl-C ends both. A server that dies is started again: flows that
-are running go on.
+SQLite below PREFECT_HOME, loopback only, analytics off. Ctrl-C ends both. A server that dies is started again:
+running flows go on.
 """
 
 import asyncio

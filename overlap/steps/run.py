@@ -113,7 +113,7 @@ def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None
         if store.mirror is not None:
             store.mirror.check()
             if n_sent := store.send_missing():
-                say(f"{n_sent} stored results were not in {store.mirror.url} yet and were sent there")
+                say(f"sent to {store.mirror.url}, which lacked them: {n_sent} of the stored results")
         yield Run(config, store, map_shards, say)
 
 

@@ -73,7 +73,7 @@ def test_a_mirror_that_comes_later_gets_what_is_stored_and_the_run_says_so(tiny_
     for _ in range(2):
         with open_run(config, map_shards=map_here, say=said.append):
             pass
-    assert said == [f"1 stored results were not in file://{tmp_path}/mirror yet and were sent there"]
+    assert said == [f"sent to file://{tmp_path}/mirror, which lacked them: 1 of the stored results"]
 
 
 def test_a_mirror_that_can_not_be_used_ends_the_command_before_the_work(tiny_photos: Path):
