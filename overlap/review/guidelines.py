@@ -38,3 +38,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
 CONFIRMS = (
     "The first two confirm the match: one such answer can be enough to remove the landmark from the training set."
 )
+
+WHOLE = (
+    "Some questions are about a whole landmark: its photos are on the left, the evaluation queries on the right. Where "
+    "the right side begins with photos of a confirmed landmark, other reviewers have found that one in the evaluation "
+    "set already. Answer 'same' if the landmark on the left is any of those on the right; a single photo that shows "
+    "something else changes nothing."
+)

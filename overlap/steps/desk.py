@@ -146,7 +146,8 @@ def open_gallery(config: Config, items: pa.Table) -> Gallery:
     text = pc.unique(items.filter(pc.is_null(items["query_id"]))["landmark_id"])
     asked = pc.is_in(train["image_id"], value_set=pc.unique(items["image_id"]))
     named = train.filter(pc.is_in(train["landmark_id"], value_set=text))
-    kin = _kin_photos(config, set(text.to_pylist()))
+    proposed = items.filter(pc.equal(items["origin"], "closure"))["landmark_id"]
+    kin = _kin_photos(config, set(proposed.to_pylist()))  # of audited ones it would tell the reviewer the answer
     linked = pc.is_in(train["image_id"], value_set=pa.array({i for _, i in chain(*kin.values())}, pa.string()))
     rows = {_key(row): row for row in [*train.filter(pc.or_(asked, linked)).to_pylist(), *probes.to_pylist()]}
     of_landmark: dict[int, list[PhotoKey]] = {}

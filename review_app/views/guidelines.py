@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from overlap.review.guidelines import CONFIRMS, GUIDELINE_VERSION, MEANINGS
+from overlap.review.guidelines import CONFIRMS, GUIDELINE_VERSION, MEANINGS, WHOLE
 from overlap.review.reviewers import Reviewer
 from review_app.api import keys_of, picture_of
 from review_app.examples import find_examples
@@ -18,6 +18,7 @@ def show(room: Room, reviewer: Reviewer) -> None:
     st.title("What the answers mean")
     st.caption(f"Version {GUIDELINE_VERSION}; it is stored with every vote.")
     st.write("Decide by what the two photos show, not by what you think the computer found. " + CONFIRMS)
+    st.write(WHOLE)
     examples = find_examples(room, reviewer)
     for number, (answer, (name, words)) in enumerate(MEANINGS.items(), start=1):
         st.subheader(f"{number} · {name}", anchor=False)

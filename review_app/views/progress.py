@@ -39,7 +39,9 @@ def _show_totals(summary: Summary) -> None:
     columns[1].metric("Groups", f"{summary.n_groups:,}")
     columns[2].metric("Decisions so far", f"{summary.n_answers:,}")
     share = summary.n_answers / summary.n_full if summary.n_full else 0
-    columns[3].metric("Share of judging everything", f"{share:.0%}", help=f"{summary.n_full:,}: every pair by every reviewer")
+    columns[3].metric(
+        "Share of judging everything", f"{share:.0%}", help=f"{summary.n_full:,}: every pair by every reviewer"
+    )
 
 
 def _show_work(summary: Summary, reviewer: Reviewer, *, is_lead: bool) -> None:

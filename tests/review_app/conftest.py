@@ -21,9 +21,12 @@ from overlap.review.desk import now_ms
 from overlap.review.reviewers import add_reviewer
 from overlap.review.store import ReviewStore
 from overlap.review.votes import read_truth
+from overlap.steps import closure
 from overlap.steps.audit import sample_audit
 from overlap.steps.closure import close
+from overlap.steps.photos import read_photos
 from overlap.steps.review import open_reviews, simulate_votes
+from overlap.tables import LINKS, PROPOSALS, as_table
 
 
 def free_port() -> int:
@@ -56,24 +59,34 @@ def rendered(tmp_path_factory, copy_curated) -> Path:
 @pytest.fixture
 def world(rendered, tmp_path) -> World:
     """Return the world with a review database, port and releases of its own, and three reviewers, Ann a lead."""
-    path = rendered / f"{tmp_path.parent.name}-{tmp_path.name}.toml"
-    own_config(rendered / "config.toml", path, tmp_path)
+    return make_world(rendered, tmp_path)
+
+
+def make_world(rendered: Path, folder: Path) -> World:
+    path = rendered / f"{folder.parent.name}-{folder.name}.toml"
+    own_config(rendered / "config.toml", path, folder)
     store = open_reviews(load_config(path))
     store.add_items(open_reviews(load_config(rendered / "config.toml")).read_items())
     return World(path, let_in(store))
 
 
 @pytest.fixture
-def grown(tmp_path, copy_curated, open_quietly) -> World:
-    """Return a world that people have reviewed, with what closure then proposed and what the audit drew."""
+def grown(tmp_path, copy_curated, open_quietly, monkeypatch) -> World:
+    """Return a world that people have reviewed, with what closure then proposed and what the audit drew.
+
+    The search for kin takes long and has its own tests; here it finds the one landmark with a second id.
+    """
     pytest.importorskip("streamlit")
     path = tmp_path / "grown.toml"
-    more = "[policy]\nname = 'strict'\n[closure]\nk = 10\n[audit]\nwhole = 1\nbelow = 0\nrandom = 1\nchecks = 0\n"
+    more = "[policy]\nname = 'strict'\n[audit]\nwhole = 1\nbelow = 0\nrandom = 1\nchecks = 0\n"
     curated = copy_curated(tmp_path, 3)
     own_config(curated, path, tmp_path, more=more, gold_share=0)
     config, truth = load_config(path), load_config(path).train.root / "truth"
     with (truth / "landmarks.csv").open(newline="") as file:
-        main = [int(row["landmark_id"]) for row in csv.DictReader(file) if row["role"] == "overlap"]
+        roles = {int(row["landmark_id"]): row["role"] for row in csv.DictReader(file)}
+    main = [each for each, role in roles.items() if role == "overlap"]
+    second = next(each for each, role in roles.items() if role == "split")
+    monkeypatch.setattr(closure, "_find_kin", lambda *_: kin_of(config, second, main[0]))
     items, store = open_reviews(load_config(curated)).read_items(), open_reviews(config)
     asked = pc.or_(pc.is_in(items["landmark_id"], value_set=pa.array(main)), pc.is_null(items["query_id"]))
     store.add_items(items.filter(asked))
@@ -82,6 +95,16 @@ def grown(tmp_path, copy_curated, open_quietly) -> World:
         assert close(run).n_new
         assert sample_audit(run).num_rows
     return World(path, let_in(store))
+
+
+def kin_of(config: Config, landmark: int, kin: int) -> tuple[pa.Table, pa.Table]:
+    """Return LINKS and PROPOSALS: a landmark, linked with a confirmed one by a photo of each."""
+    train = read_photos(config, "train")
+    photos = [train.filter(pc.equal(train["landmark_id"], each))["image_id"][0].as_py() for each in (landmark, kin)]
+    link = {"landmark_id": landmark, "image_id": photos[0], "kin_id": kin, "kin_image_id": photos[1], "score": 0.9}
+    proposal = {"landmark_id": landmark, "component": kin, "kin": [kin], "reasons": ["photos"], "score": 0.9}
+    counts = {"n_images": 1, "n_kin_images": 1}
+    return as_table([link], LINKS), as_table([proposal | counts], PROPOSALS)
 
 
 def own_config(given: Path, path: Path, folder: Path, *, more: str = "", gold_share: float = 0.2) -> None:
@@ -97,8 +120,8 @@ def let_in(store: ReviewStore) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def servers() -> SimpleNamespace:
-    """Return how to start the app's server: for a block, or for good."""
-    return SimpleNamespace(serving=serving, start=start)
+    """Return how to start the app's server: for a block, or for good; and how to make a world for it."""
+    return SimpleNamespace(serving=serving, start=start, make_world=make_world)
 
 
 @dataclass
