@@ -1,10 +1,9 @@
 """How much search and hashes find on a folder of real photos: the tables of docs/detection.md.
 
-    python benchmarks/recall.py --photos ROOT --store FOLDER [--program F.pt2]
+    python benchmarks/recall.py --photos ROOT --store FOLDER [--probes all] [--planted 200] [--program F.pt2]
 
 ROOT is laid out as for benchmarks/photos.py. One photo of each overlapping landmark is confirmed for each of its
-queries, as people who know the truth would; all its photos are then to be found. It runs 'overlap audit recall' with
-the queries as probes, then with all evaluation photos.
+queries, as people who know the truth would; all its photos are then to be found by 'overlap audit recall'.
 """
 
 import argparse
@@ -32,11 +31,13 @@ SHOWN = {"search": (1, 2, 5, 10, 20, 50), "copies": (0, 2, 4, 6, 8, 10, 12, 14, 
 
 
 def main() -> None:
-    """Print a table a detector and kind of probes."""
+    """Print a table a detector."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--program", type=Path, help="a .pt2 file; without it VLAD")
+    parser.add_argument("--probes", choices=("queries", "all"), default="queries")
+    parser.add_argument("--planted", type=int, default=200, help="plant at most so many evaluation photos")
     options = parser.parse_args()
     folder, photos = options.store.absolute(), options.photos.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,11 +45,13 @@ def main() -> None:
     program = [f"descriptors.path={str(options.program.absolute())!r}"] if options.program else []
     kind = ["descriptors.kind=exported", *program] if program else []
     _overlap("votes", "import", _write_votes(photos, folder / "votes.csv"), folder, kind)
-    for probes in ("queries", "all"):
-        settings = [*kind, f"search.probes={probes}"]
-        _overlap("audit", "recall", folder, settings)
-        _overlap("export", "recall", "--out", folder / f"{probes}.csv", folder, settings)
-        _print_tables(probes, folder / f"{probes}.csv")
+    settings = [*kind, f"search.probes={options.probes}"]
+    _overlap("audit", "recall", "--photos", options.planted, folder, settings)
+    _overlap("export", "recall", "--out", folder / "recall.csv", folder, settings)
+    _print_tables(options.probes, folder / "recall.csv")
+    _overlap("run", "names", folder, settings)
+    _overlap("export", "candidates", "--out", folder / "candidates.csv", folder, settings)
+    _print_copies(photos, folder / "candidates.csv")
 
 
 def _overlap(*words: object) -> None:
@@ -81,6 +84,17 @@ def _print_tables(probes: str, path: Path) -> None:
                 curves.setdefault((row["kind"], row["n"]), {})[int(row["reach"])] = float(row["recall"])
         for (kind, n), curve in curves.items():
             print(f"| {kind} | {int(n):,} | " + " | ".join(_percent(curve.get(reach)) for reach in shown) + " |")
+
+
+def _print_copies(photos: Path, path: Path) -> None:
+    """Say how many of the pairs that a hash found are of a query and a landmark that it shows."""
+    shown = {
+        (row["evaluation_set"], row["query_id"]): row["overlapping_landmark_ids"].split()
+        for row in _read(photos / "queries.csv")
+    }
+    copies = [row for row in _read(path) if row["origin"] == "copy"]
+    true = [row for row in copies if row["landmark_id"] in shown.get((row["evaluation_set"], row["query_id"]), ())]
+    print(f"\npairs found by a hash: {len(copies)}, of a query and a landmark that it shows: {len(true)}")
 
 
 def _percent(share: float | None) -> str:

@@ -18,7 +18,7 @@ def draw_recall(curves: Mapping[str, Sequence[tuple[int, float]]], *, k: int) ->
         ticks = [10**power for power in range(len(str(most)))]
         axes[0].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes[0].minorticks_off()
-        axes[0].legend(loc="lower right", fontsize=8)
+        axes[0].legend(loc="lower right", fontsize=8, frameon=True, edgecolor="none", framealpha=0.9)
         return as_png(figure)
 
 

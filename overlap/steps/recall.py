@@ -25,7 +25,7 @@ from overlap.tables import CONFIRMING, RECALL, Descriptors, as_table
 
 _SHARE = 0.99
 _MOST_BITS = 20
-LANDMARKS_FOUND, PHOTOS_FOUND = "landmarks confirmed", "photos of them"
+LANDMARKS_FOUND, PHOTOS_FOUND = "confirmed landmarks", "photos of confirmed landmarks"
 TRAINING = "training photos"
 
 Asked = tuple[str, str]  # evaluation set and query

@@ -74,14 +74,20 @@ def test_an_unfinished_audit_says_nothing():
         count_strata(audited, {})
 
 
-def test_landmarks_rank_by_score_then_similarity_and_names_alone_do_not_count():
+def test_landmarks_rank_by_score_then_similarity_and_names_alone_and_hashes_do_not_count():
     pair = {"evaluation_set": "s", "query_id": "q", "rank": 0, "origin": "global"}
     candidates = [pair | {"image_id": f"i{n}", "landmark_id": n, "similarity": 0.1 * n} for n in (1, 2)]
     candidates.append(
         pair | {"image_id": None, "query_id": None, "landmark_id": 3, "similarity": 1.0, "origin": "text"}
     )
+    candidates += [pair | {"image_id": f"c{n}", "landmark_id": n, "similarity": 0.9, "origin": "copy"} for n in (1, 4)]
     rest = {"evaluation_set": "s", "query_id": "q", "n_matches": 1, "n_inliers": 1, "status": "ok"}
     rest |= {"geometry": "none", "matrix": None}
     verified = [rest | {"image_id": f"i{n}", "landmark_id": 2, "score": 0.25 * n} for n in (1, 2)]
+    verified.append(rest | {"image_id": "c4", "landmark_id": 4, "score": 0.125})
     seen = rank_landmarks(as_table(candidates, CANDIDATES), as_table(verified, VERIFIED))
-    assert {n: tuple(round(x, 3) for x in best) for n, best in seen.best.items()} == {1: (0.0, 0.1), 2: (0.5, 0.2)}
+    assert {n: tuple(round(x, 3) for x in best) for n, best in seen.best.items()} == {
+        1: (0.0, 0.1),
+        2: (0.5, 0.2),
+        4: (0.125, -1.0),
+    }

@@ -67,7 +67,7 @@ def test_every_candidate_is_a_photo_of_the_training_set(reviewed: Config):
     assert set(candidates["landmark_id"].to_pylist()) <= landmarks
     asked = candidates.filter(pa.compute.is_valid(candidates["image_id"])).to_pandas()
     assert (asked.groupby(["evaluation_set", "query_id"])["rank"].max() < reviewed.search.k).all()
-    assert not asked.duplicated(["evaluation_set", "query_id", "image_id"]).any()
+    assert not asked.duplicated(["evaluation_set", "query_id", "image_id", "origin"]).any()
 
 
 def test_every_removal_has_evidence_in_the_review_store(reviewed: Config, open_quietly):
