@@ -1,10 +1,11 @@
 """Put the figures of an impact study into docs/impact.md: ``python -m benchmarks.impact FOLDER``.
 
 FOLDER is where ``overlap impact`` wrote its tables, ``STORE/impact``. What stands between the two marks of the page is
-replaced; without ``--write`` it is printed.
+replaced, and the figures lie beside it; without ``--write`` it is printed.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from overlap.report.tables import Grid
 from overlap.tables import BOXES, DOSES, EFFECTS, ORDERS, SCORES, STAGES, VERSIONS, checked
 
 DOC = Path(__file__).parents[1] / "docs" / "impact.md"
+PICTURES = {"effects.png": "Change in mAP with its interval", "changes.png": "Change in AP of every query"}
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -44,6 +46,8 @@ def main() -> int:
     before, _, rest = DOC.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     DOC.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    for name in PICTURES:
+        shutil.copyfile(options.folder / name, DOC.with_name(f"impact-{name}"))
     print(f"{DOC}: the figures of {options.folder}", file=sys.stderr)
     return 0
 
@@ -54,7 +58,9 @@ def render(folder: Path, *, machine: str) -> Iterator[str]:
     n_seeds, n_versions = (len(pc.unique(scores[name])) for name in ("seed", "training_set"))
     date = datetime.fromtimestamp((folder / "scores.csv").stat().st_mtime, UTC).date()
     networks = ", ".join(pc.unique(scores["network"]).to_pylist())
-    yield f"{date}, {machine}; {networks}, {n_seeds} seed(s), {n_versions} versions."
+    yield f"{date}, {machine}; {networks}, {n_seeds} seeds, {n_versions} versions."
+    for name, words in PICTURES.items():
+        yield f"![{words}](impact-{name})"
     both = scores.filter(pc.is_in(scores["training_set"], value_set=pa.array(["full", "clean"])))
     effects = read(folder, "effect", EFFECTS)
     for grid in (
