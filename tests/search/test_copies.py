@@ -29,13 +29,21 @@ def _row(path, content: bytes, box=None) -> dict:
     return {"path": str(path), "archive": None, "offset": None, "size": None, "crop_px": box}
 
 
+def _hash_by_scipy(grey: np.ndarray) -> int:
+    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64)
+    lowest = dctn(small, norm="ortho")[:8, :8].ravel()
+    return int("".join("1" if each > np.median(lowest) else "0" for each in lowest), 2)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_bit_says_whether_a_frequency_is_above_the_median(seed: int):
     grey = _make_photo(seed)[:, :, 0]
-    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64)
-    lowest = dctn(small, norm="ortho")[:8, :8].ravel()
-    text = "".join("1" if each > np.median(lowest) else "0" for each in lowest)
-    assert hash_brightness(grey) == int(text, 2)
+    assert hash_brightness(grey) == _hash_by_scipy(grey)
+
+
+def test_it_does_so_in_noise_where_frequencies_are_alike():
+    for noise in np.random.default_rng(0).integers(0, 256, (60, 32, 32), dtype=np.uint8):
+        assert hash_brightness(noise) == _hash_by_scipy(noise)
 
 
 def test_a_photo_without_contrast_has_one_hash_whatever_its_grey():

@@ -15,6 +15,7 @@ def test_the_plan_of_a_tiny_set_counts_what_there_is_to_do(tiny_photos: Path):
     rows = [line.split() for line in done.stdout.splitlines()]
     counts = {row[0]: row[1:3] for row in rows}
     assert counts["descriptors"] == ["7", "photos"]
+    assert counts["hashes"] == ["8", "photos"]
     assert counts["candidates"] == ["1", "probes"]
     assert counts["features"] == ["7", "photos"]
     assert counts["verified"] == ["6", "pairs"]

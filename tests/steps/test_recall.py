@@ -60,6 +60,10 @@ def _recall(config: Config, detector: str) -> dict[str, dict[int, float]]:
 
 def test_planted_and_confirmed_photos_have_the_ranks_that_counting_gives(voted: Path):
     config = load_config(voted, ("search.probes=all",))
+    without = config.model_copy(update={"search": config.search.model_copy(update={"copies": 0})})
+    with _open(without) as run:
+        assert {each.detector for each in measure_planted(run)} == {"search"}
+    assert set(read_recall(without)["detector"].to_pylist()) == {"search"}
     with _open(config) as run:
         reaches = {(each.detector, each.kind): each for each in measure_planted(run)}
         sets = read_sets(run)
