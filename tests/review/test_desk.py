@@ -279,7 +279,8 @@ def judge_by_draw(desk, seed):
     for name in ("ann", "bob", "lea"):
         for group in desk.board.groups:
             if draw(seed, name, group) < 0.5 and (task := next_task(desk, name, group_id=group)).group_id == group:
-                drawn = {row["item_id"]: draw(seed, name * (name == "lea"), row["item_id"]) for row in task.items}
+                own = {row["item_id"]: name * (draw(seed, name, row["item_id"]) < 0.2) for row in task.items}
+                drawn = {each: draw(seed, word, each) for each, word in own.items()}
                 answers = {each: ANSWERS[int(len(ANSWERS) * number)] for each, number in drawn.items()}
                 answer_task(desk, name, group_id=group, lease=task.lease, client_seq=1, answers=answers)
     undo(desk, "bob")
