@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import extraction, growth, overhead, pairs, planning, search
+from benchmarks import colmap, extraction, growth, overhead, pairs, planning, search
 from benchmarks.page import read_results, write_page
 from benchmarks.results import Result, today
 
@@ -23,10 +23,11 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Iterator[Result]]] = Map
         "search": search.measure,
         "growth": growth.measure,
         "verification": pairs.measure,
+        "colmap": colmap.measure,
         "plan": planning.measure,
     }
 )
-_NEEDS_PHOTOS = frozenset({"verification"})
+_NEEDS_PHOTOS = frozenset({"verification", "colmap"})
 
 
 def main() -> int:
@@ -61,6 +62,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--growth-sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--extraction-photos", type=int, default=60)
     parser.add_argument("--verification-share", type=float, default=0.2, help="share of all pairs that is compared")
+    parser.add_argument("--colmap-pairs", type=int, default=60)
     parser.add_argument("--cache", type=Path, help="folder that keeps local features between runs")
     parser.add_argument("--plan-photos", type=int, default=32)
     parser.add_argument("--plan-workers", type=int, default=0)
