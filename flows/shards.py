@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 from prefect import Task as PrefectTask
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -32,7 +33,15 @@ def open_flow_run(config: str, overrides: Sequence[str]) -> Iterator[Run]:
             try:
                 yield run
             finally:
-                create_markdown_artifact(render_report(run.store), key="run-report", description=loaded.name)
+                _leave_report(run)
+
+
+def _leave_report(run: Run) -> None:
+    """Leave the run's report as an artifact; a server that is away does not make the run fail."""
+    try:
+        create_markdown_artifact(render_report(run.store), key="run-report", description=run.config.name)
+    except httpx.TransportError as error:
+        get_run_logger().warning("the server did not take the run report (%s); 'overlap status' has the same", error)
 
 
 @contextmanager

@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from flows import serve
@@ -57,6 +59,23 @@ def test_a_server_that_dies_is_started_again_as_long_as_the_worker_works(
     assert serve.main() == 0
     assert capfd.readouterr().out.splitlines()[1:] == ["the Prefect server ended with code 0 and is started again"]
     assert [server.returncode for server in started] == [0, -signal.SIGTERM], "the second one lives to the end"
+
+
+def test_a_report_that_the_server_does_not_take_is_a_warning(
+    tiny_photos: Path, monkeypatch: pytest.MonkeyPatch, open_quietly
+):
+    from flows import shards
+
+    def refuse(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("Connection refused")
+
+    monkeypatch.setattr(shards, "create_markdown_artifact", refuse)
+    said: list[str] = []
+    logger = SimpleNamespace(warning=lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(shards, "get_run_logger", lambda: logger)
+    with open_quietly(load_config(tiny_photos / "config.toml")) as run:
+        shards._leave_report(run)
+    assert said == ["the server did not take the run report (Connection refused); 'overlap status' has the same"]
 
 
 @pytest.mark.long

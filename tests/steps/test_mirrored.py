@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,21 @@ def _curate(config: Config, map_shards: MapShards) -> list[Any]:
     return [read_candidates(config), read_verified(config), read_queue(config)]
 
 
-def _on_new_machines(folder: Path) -> MapShards:
-    """Return a MapShards that does every shard with an empty store, which is gone when the shard is done."""
+def _map_on_new_machines(
+    function: Callable[[Any], Any], tasks: Sequence[Shard], *, label: str, sizes: Sequence[int]
+) -> list[Any]:
+    """Do every shard with an empty store at the same path, which is gone when the shard is done."""
+    return [_do_elsewhere(function, task) for task in tasks]
 
-    def do_shard(function: Callable[[Any], Any], shard: Shard) -> Any:
-        shutil.rmtree(folder, ignore_errors=True)
-        return function(replace(shard, store=replace(shard.store, root=folder)))
 
-    def map_shards(
-        function: Callable[[Any], Any], tasks: Sequence[Any], *, label: str, sizes: Sequence[int]
-    ) -> list[Any]:
-        return [do_shard(function, task) for task in tasks]
-
-    return map_shards
+def _do_elsewhere(function: Callable[[Any], Any], shard: Shard) -> Any:
+    here = shard.store.root
+    away = here.rename(here.with_name("away"))
+    try:
+        return function(shard)
+    finally:
+        shutil.rmtree(here)
+        away.rename(here)
 
 
 def _refuse(function: Callable[[Any], Any], tasks: Sequence[Any], *, label: str, sizes: Sequence[int]) -> list[Any]:
@@ -59,7 +60,7 @@ def test_machines_that_share_no_disk_give_the_same_tables_and_a_new_one_computes
 
     mirror = f"run.mirror='file://{tmp_path}/mirror'"
     expected = _curate(configure("alone"), map_here)
-    assert _curate(configure("first", mirror), _on_new_machines(tmp_path / "worker")) == expected
+    assert _curate(configure("first", mirror), _map_on_new_machines) == expected
     assert not any("shard" in line for line in read_last_run(Store(tmp_path / "first"))), "all was done elsewhere"
     monkeypatch.setattr(Store, "put", lambda *_: pytest.fail("computed again"))
     assert _curate(configure("second", mirror), _refuse) == expected
