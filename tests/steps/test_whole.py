@@ -91,6 +91,7 @@ def test_exports_have_the_documented_columns(reviewed: Config, tmp_path: Path):
 
 
 LITTLE = (
+    "run.workers=2",
     "search.k=6",
     "verify.keypoints=512",
     "verify.size_px=320",
