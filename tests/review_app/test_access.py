@@ -5,13 +5,11 @@ import time
 
 import httpx
 import pytest
-import sqlalchemy as sa
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from overlap.review.desk import now_ms
 from overlap.review.reviewers import revoke_reviewer
-from overlap.review.schema import LEASES
 from overlap.steps.review import open_reviews
 from review_app.access import Throttle
 from review_app.room import upright_box
@@ -136,8 +134,6 @@ def test_wrong_tokens_are_slowed_down_and_revoked_ones_end_their_sessions(world,
         time.sleep(2.1)
         assert bob.post("/api/task", json={}, headers=APP).status_code == 401
         assert bob.get("/session?ticket=forged").status_code == 303
-    with open_reviews(world.loaded).reading() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).where(LEASES.c.reviewer == "Bob")) == 0
 
 
 def test_every_wrong_token_doubles_the_wait():
