@@ -7,13 +7,14 @@ docs/benchmarks.md with its plot.
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import colmap, extraction, growth, overhead, pairs, planning, search
 from benchmarks.page import read_results, write_page
-from benchmarks.results import Result, today
+from benchmarks.results import Result, one_thread, today
 
 DOCS = Path(__file__).parents[1] / "docs"
 BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Iterator[Result]]] = MappingProxyType(
@@ -28,6 +29,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Iterator[Result]]] = Map
     }
 )
 _NEEDS_PHOTOS = frozenset({"verification", "colmap"})
+_OF_A_CORE = frozenset({"extraction", "verification", "colmap"})
 
 
 def main() -> int:
@@ -38,10 +40,11 @@ def main() -> int:
         if name in _NEEDS_PHOTOS and options.photos is None:
             print(f"{name}: left out; it needs a folder of real photos, PHOTOS=... or --photos", file=sys.stderr)
             continue
-        for result in BENCHMARKS[name](options):
-            known[result.name] = replace(result, date=today())
-            print(f"{result.name}: {result.value:,.4g} {result.unit}" + _beside(result), flush=True)
-            write_page(options.out, list(known.values()))
+        with one_thread() if name in _OF_A_CORE else nullcontext():
+            for result in BENCHMARKS[name](options):
+                known[result.name] = replace(result, date=today())
+                print(f"{result.name}: {result.value:,.4g} {result.unit}" + _beside(result), flush=True)
+                write_page(options.out, list(known.values()))
     return 0
 
 

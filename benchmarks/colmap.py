@@ -32,7 +32,6 @@ PhotoPair = tuple[Photo, Photo]
 
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Score the drawn pairs both ways."""
-    cv2.setNumThreads(1)
     truth = read_truth(options.photos)
     pairs, positive = _draw(truth, options.colmap_pairs)
     photos = list(dict.fromkeys(one for pair in pairs for one in pair))

@@ -27,7 +27,6 @@ from overlap.images import PhotoLimits, decode_photo, encode_jpeg, load_photo, r
 
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Measure reading, decoding, and what the pipeline does with a photo."""
-    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="extraction-") as name:
         rows = _write_archive(Path(name) / "images_000.tar", options)
         yield from _compare(rows)

@@ -10,7 +10,6 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 
 from benchmarks.results import Result
@@ -28,7 +27,6 @@ Pairs = list[tuple[LocalFeatures, LocalFeatures]]
 
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Compare both on the drawn pairs, and look at what the first pass stops."""
-    cv2.setNumThreads(1)
     truth = read_truth(options.photos)
     features = _load_features(truth, _SETTINGS, options.cache)
     every = [(query, photo) for query in truth.queries for photo in truth.photos]

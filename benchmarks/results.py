@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
+from threadpoolctl import threadpool_limits
+
 
 @dataclass(frozen=True)
 class Result:
@@ -67,6 +70,19 @@ def spending(into: dict[str, Any]) -> Iterator[None]:
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
     into.update(asdict(spent))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the linear algebra and image libraries use one thread in a block: a core's rate is measured, not a machine's.
+
+    Threads that wait for each other would count as processor time, too.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    with threadpool_limits(1):
+        yield
+    cv2.setNumThreads(before)
 
 
 def forget_files(paths: Iterable[Path]) -> None:

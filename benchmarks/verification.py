@@ -1,7 +1,7 @@
 """Measure verification on a folder of real photos: every query against every photo.
 
-    python benchmarks/verification.py --photos ROOT --features sift|aliked [--weights F] [--cache DIR] [--out F]
-    python benchmarks/verification.py --photos ROOT --verified verified.csv [--threshold T]
+    python -m benchmarks.verification --photos ROOT --features sift|aliked [--weights F] [--cache DIR] [--out F]
+    python -m benchmarks.verification --photos ROOT --verified verified.csv [--threshold T]
 
 ROOT holds ``gldv2/`` (train_clean.csv and train/a/b/c/ID.jpg), one folder an evaluation set (jpg/ and gnd_NAME.pkl) and
 ``queries.csv`` (evaluation_set, query_id, landmark, overlapping_landmark_ids). A positive is a query with a photo of a
@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from benchmarks.results import one_thread
 from overlap.config import VerifyConfig
 from overlap.datasets.pickles import read_plain_pickle
 from overlap.features.catalogue import load_extractor
@@ -69,7 +70,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.verified:
         report("pipeline", truth, _read_scores(options.verified), threshold)
         return
-    cv2.setNumThreads(1)
+    with one_thread():
+        _compare_methods(options, truth, settings, threshold)
+
+
+def _compare_methods(options: argparse.Namespace, truth: Truth, settings: VerifyConfig, threshold: float) -> None:
     features = _load_features(truth, settings, options.cache)
     kept: dict[str, dict[Pair, float]] = {}
     wanted = _BASELINES if options.features == "sift" else _BASELINES[:1]

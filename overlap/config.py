@@ -97,13 +97,14 @@ class SearchConfig(Section):
 
     ``probes``: the queries, cut to their boxes, as in the paper; or also whole queries and database photos. Photos
     whose perceptual hash differs from a query's, or such a probe's, in at most ``copies`` of 64 bits are candidates
-    too; 0 turns this off.
+    too; 0 turns this off. The device changes how long exact search takes, not what it finds.
     """
 
     k: Count = 200
     index: Literal["exact", "hnsw", "ivfpq"] = "exact"
     probes: Literal["queries", "all"] = "queries"
     copies: Annotated[int, Field(ge=0, le=32)] = 10
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class VerifyConfig(Section):

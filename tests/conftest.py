@@ -106,27 +106,43 @@ def open_quietly() -> Callable[[Config], object]:
 
 
 @pytest.fixture(scope="session")
-def copy_curated(tmp_path_factory: pytest.TempPathFactory, write_config, open_quietly) -> Callable[[Path, int], Path]:
-    """Return what copies the store of a curated world of a seed into a folder, and returns its config's path.
+def copy_curated(tmp_path_factory: pytest.TempPathFactory, write_config, open_quietly) -> Callable[[Path, str], Path]:
+    """Return what copies the store of a curated world into a folder, and returns its config's path.
 
-    A world is rendered and curated once for all of pytest's processes.
+    The worlds are small ones of seeds 1 and 2, and that of ``make demo``. Each is rendered and curated once for all of
+    pytest's processes.
     """
     from overlap.steps.pipeline import curate
 
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    def copy(folder: Path, seed: int) -> Path:
-        original = base / f"world{seed}"
+    def write(folder: Path, name: str) -> Path:
+        world = base / name / "world"
+        return _write_demo(folder, world) if name == "demo" else write_config(folder, world=world, seed=int(name))
+
+    def copy(folder: Path, name: str) -> Path:
+        original = base / name
         with FileLock(f"{original}.lock"):
             if not (original / "done").exists():
-                with open_quietly(load_config(write_config(original, world=original / "world", seed=seed))) as run:
+                with open_quietly(load_config(write(original, name))) as run:
                     curate(run)
                 (original / "done").touch()
         shutil.copytree(original / "store", folder / "store")
-        return write_config(folder, world=original / "world", seed=seed)
+        return write(folder, name)
 
     return copy
+
+
+def _write_demo(folder: Path, world: Path) -> Path:
+    """Write the config of the demo, with a store and releases beside it and the world elsewhere."""
+    text = (PROJECT / "flows" / "configs" / "demo.toml").read_text(encoding="utf-8")
+    for name, place in (("world", str(world)), ("store", "store"), ("manifests", "manifests")):
+        text = text.replace(f'"../../runs/demo/{name}"', f'"{place}"')
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.toml"
+    path.write_text(f"{text}\n[run]\nworkers = 1\n", encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")

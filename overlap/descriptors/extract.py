@@ -17,6 +17,7 @@ from overlap.descriptors.batches import (
     load_scaled,
     map_ahead,
 )
+from overlap.devices import choose_device
 from overlap.errors import ConfigError, DataError
 from overlap.images import PhotoLimits, Pixels
 from overlap.tables import QUARANTINE, Descriptors, FloatArray, as_table
@@ -110,21 +111,6 @@ def describe_batches(
     )
 
 
-def resolve_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA where there is one.
-
-    Raises:
-        ConfigError: CUDA is asked for and absent.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError('descriptors.device = "cuda", but torch finds no CUDA device here; use "auto" or "cpu"')
-    return device
-
-
 @dataclass(frozen=True)
 class _OneScale:
     row: int
@@ -163,7 +149,7 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
     """Return (B, D) float32 unit rows for (B, H, W, 3) uint8 pixels."""
     import torch
 
-    device = resolve_device(settings.device)
+    device = choose_device(settings.device, key="descriptors.device")
     # (B, H, W, 3) seen as (B, 3, H, W) is channels-last already, which CUDA wants and a CPU may not.
     batch = torch.from_numpy(pixels)
     batch = batch.pin_memory().to(device, non_blocking=True) if device == "cuda" else batch

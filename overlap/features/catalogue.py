@@ -1,20 +1,22 @@
 """The kinds of local features, and the settings each is used with unless told otherwise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
 from overlap.config import VerifyConfig
+from overlap.devices import choose_device
 from overlap.errors import ConfigError
-from overlap.features import learned, lightglue
+from overlap.features import learned, lightglue, mutual
 from overlap.features.sift import extract_root_sift as extract_root_sift
 from overlap.features.storage import round_features
 from overlap.images import Pixels
-from overlap.tables import LocalFeatures
+from overlap.tables import FloatArray, LocalFeatures
 
 Extract: TypeAlias = Callable[[Pixels], LocalFeatures]
+FindNearest: TypeAlias = Callable[[Sequence[tuple[FloatArray, FloatArray]]], list[mutual.Nearest]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def load_extractor(settings: VerifyConfig) -> Extract:
         if settings.weights is not None:
             raise ConfigError(f"verify.weights = {settings.weights}: sift has no weights; remove the key")
         return partial(_extract_sift, keypoints=keypoints, size_px=size_px)
-    device = learned.choose_device(settings.device)
+    device = choose_device(settings.device, key="verify.device")
     detect = _LOADERS[settings.features](settings.weights, keypoints=keypoints, device=device)
     return partial(_extract_learned, detect=detect, size_px=size_px)
 
@@ -67,9 +69,19 @@ def load_matcher(settings: VerifyConfig) -> lightglue.MatchPair | None:
     """
     if settings.matcher == "mutual":
         return None
-    return lightglue.load_lightglue(
-        settings.features, settings.matcher_weights, device=learned.choose_device(settings.device)
-    )
+    device = choose_device(settings.device, key="verify.device")
+    return lightglue.load_lightglue(settings.features, settings.matcher_weights, device=device)
+
+
+def load_nearest(settings: VerifyConfig) -> FindNearest | None:
+    """Return what finds the nearest neighbours of many pairs at once on the GPU, or None where there is none.
+
+    Raises:
+        ConfigError: cuda was asked for and there is none.
+    """
+    if settings.matcher != "mutual" or choose_device(settings.device, key="verify.device") == "cpu":
+        return None
+    return partial(mutual.find_nearest, device="cuda")
 
 
 def _extract_sift(pixels: Pixels, *, keypoints: int, size_px: int) -> LocalFeatures:

@@ -199,21 +199,6 @@ def fill_weights(model: "torch.nn.Module", state: Mapping[str, Any], *, where: s
         )
 
 
-def choose_device(device: str) -> str:
-    """Return cpu or cuda for the configured device.
-
-    Raises:
-        ConfigError: cuda was asked for and there is none.
-    """
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device = \"cuda\": PyTorch finds no GPU here; set device to 'auto' or 'cpu'")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
 def fetch_public(load: Callable[[], dict[str, Any]], files: list[str]) -> dict[str, Any]:
     """Load weights through torch.hub's cache or their public address, and check those whose hash is known.
 

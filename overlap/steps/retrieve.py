@@ -15,8 +15,9 @@ import pyarrow as pa
 from overlap.config import Config, DescriptorsConfig, fingerprint
 from overlap.descriptors.batches import load_scaled
 from overlap.descriptors.exported import load_exported
-from overlap.descriptors.extract import describe_batches, describe_photos, resolve_device
+from overlap.descriptors.extract import describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
+from overlap.devices import choose_device
 from overlap.errors import ConfigError, DataError
 from overlap.features.catalogue import extract_root_sift
 from overlap.images import PhotoLimits, Pixels
@@ -26,6 +27,7 @@ from overlap.networks.checkpoint import open_saved, read_saved
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.gpu import load_product
 from overlap.steps.photos import Sets, check_quarantine, join_quarantine, quarantine_row, split_probes
 from overlap.steps.run import (
     Run,
@@ -142,7 +144,7 @@ def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
     with recorded(run, "candidates") as finish:
         train = [shard.fingerprint for shard in described.train]
         probes = [[*name, [shard.fingerprint for shard in shards]] for name, shards in described.probes.items()]
-        settings = run.config.search.model_dump(exclude={"copies"})
+        settings = run.config.search.model_dump(exclude={"copies", "device"})
         whole = fingerprint("candidates", _SEARCH_VERSION, settings, train, probes)
         if not run.store.exists("candidates", whole):
             found = _search(run, sets, described)
@@ -164,13 +166,14 @@ def search_training(run: Run, sets: Sets, described: Described, image_ids: Colle
     k, photos, asked = run.config.closure.k, read_descriptors(described.train), set(image_ids)
     sizes = Counter(landmarks.values())
     most = max((sizes[landmarks[image_id]] for image_id in asked), default=0)
+    product = load_product(run.config.search)
     rows: list[dict[str, Any]] = []
     for part in photos:
         places = [place for place, image_id in enumerate(part.image_ids) if image_id in asked]
         if not places:
             continue
         probes = Descriptors([part.image_ids[place] for place in places], part.vectors[places])
-        found = search_exact(probes, photos, k=k + most)
+        found = search_exact(probes, photos, k=k + most, product=product)
         rows += candidate_rows(run.config.train.format, probes.image_ids, found, landmarks, origin="closure")
     return as_table(_of_other_landmarks(rows, landmarks, k=k), CANDIDATES).sort_by(
         [("query_id", "ascending"), ("rank", "ascending")]
@@ -286,7 +289,7 @@ def _root_sift(pixels: Pixels) -> FloatArray:
 
 @lru_cache(maxsize=1)
 def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]:
-    device = resolve_device(settings.device)
+    device = choose_device(settings.device, key="descriptors.device")
     if settings.path is None:
         raise ConfigError(f'descriptors.kind = "{settings.kind}" needs descriptors.path')
     if settings.kind == "exported":
@@ -303,21 +306,29 @@ def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]
 
 
 def _search(run: Run, sets: Sets, described: Described) -> pa.Table:
+    """Search with the probes of all evaluation sets at once: the photos are read once."""
     images = sets.training.images
     landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
-    photos = read_descriptors(described.train)
+    probes = [(*name, part) for name, shards in described.probes.items() for part in read_descriptors(shards)]
+    found = _find_neighbours(run, _join([part for *_, part in probes]), read_descriptors(described.train))
     rows: list[dict[str, Any]] = []
-    for (source, origin), shards in described.probes.items():
-        for part in read_descriptors(shards):
-            found = _find_neighbours(run, part, photos)
-            rows += candidate_rows(source, part.image_ids, found, landmarks, origin=origin)
+    first = 0
+    for source, origin, part in probes:
+        own = slice(first, first := first + len(part.image_ids))
+        neighbours = Neighbours(found.image_ids[own], found.similarities[own])
+        rows += candidate_rows(source, part.image_ids, neighbours, landmarks, origin=origin)
     return sorted_candidates(rows)
+
+
+def _join(parts: Sequence[Descriptors]) -> Descriptors:
+    image_ids = [image_id for part in parts for image_id in part.image_ids]
+    return Descriptors(image_ids, np.concatenate([part.vectors for part in parts]) if parts else np.zeros((0, 0)))
 
 
 def _find_neighbours(run: Run, probes: Descriptors, photos: list[Descriptors]) -> Neighbours:
     settings = run.config.search
     if settings.index == "exact":
-        return search_exact(probes, photos, k=settings.k)
+        return search_exact(probes, photos, k=settings.k, product=load_product(settings))
     found = search_approximate(probes, photos, k=settings.k, kind=settings.index)
     run.say(f"{settings.index}: {found.recall:.1%} of the exact {settings.k} nearest photos are found")
     return found.neighbours

@@ -1,5 +1,6 @@
 """One query and one photo -> whether, and by which model, they show the same landmark."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from overlap.config import VerifyConfig
 from overlap.tables import LocalFeatures
 from overlap.verify.evidence import gather
 from overlap.verify.geometry import Model, find_models, find_similarities
-from overlap.verify.match import FloatRows, Matches, MatchPair, match_features
+from overlap.verify.match import FindNearest, FloatRows, Matches, MatchPair, PhotoPair, match_batch
 from overlap.verify.presets import PRESETS, Preset
 from overlap.verify.score import score_of
 from overlap.verify.surroundings import weigh_surroundings
@@ -52,35 +53,95 @@ class PairResult:
 def verify_pair(
     query: LocalFeatures, photo: LocalFeatures, *, settings: VerifyConfig, match: MatchPair | None = None
 ) -> PairResult:
-    """Compare two photos. The same features and settings give the same result, whatever the number of threads.
+    """Compare two photos, as verify_batch does many."""
+    return verify_batch([(query, photo)], settings=settings, match=match)[0]
+
+
+def verify_batch(
+    batch: Sequence[PhotoPair],
+    *,
+    settings: VerifyConfig,
+    match: MatchPair | None = None,
+    find_nearest: FindNearest | None = None,
+) -> list[PairResult]:
+    """Compare the photos of every pair. The same features and settings give the same results, whatever computes them.
 
     A first pass over the strongest SIFT features stops at pairs that they make hopeless: no similarity explains their
     matches better than chance does.
 
     Args:
-        query: features of the query, of the kind that settings name.
-        photo: features of the training photo.
+        batch: features of a query and of a training photo, of the kind that settings name.
         settings: kind of features and seed; the threshold plays no part.
         match: a learned matcher; without it mutual nearest neighbours.
+        find_nearest: finds the nearest neighbours of many pairs at once, on a GPU; without it one pair after another.
 
     Returns:
         Status ``too_few_matches`` (under 4), ``no_model`` (none that 4 matches speak
         for; the score, near 0, still says how far off), ``watermark`` (what agrees is a mark
         stuck to both pictures; score 0) or ``ok``.
     """
-    if match is None and settings.features in _GLANCED:
-        hopeless = glance(query, photo, preset=PRESETS[settings.features])
-        if hopeless is not None:
-            return hopeless
-    return look_closely(query, photo, settings=settings, match=match)
-
-
-def look_closely(
-    query: LocalFeatures, photo: LocalFeatures, *, settings: VerifyConfig, match: MatchPair | None = None
-) -> PairResult:
-    """Compare two photos by all their features, as verify_pair does with those that its first pass lets through."""
     preset = PRESETS[settings.features]
-    matches = match_features(query, photo, preset=preset, match=match)
+    results: list[PairResult | None] = [None] * len(batch)
+    if match is None and settings.features in _GLANCED:
+        results = glance_batch(batch, preset=preset, find_nearest=find_nearest)
+    rest = [photos for photos, result in zip(batch, results, strict=True) if result is None]
+    matched = match_batch(rest, preset=preset, match=match, find_nearest=find_nearest)
+    closely = (_weigh(*photos, matches, settings) for photos, matches in zip(rest, matched, strict=True))
+    return [next(closely) if result is None else result for result in results]
+
+
+def look_closely(query: LocalFeatures, photo: LocalFeatures, *, settings: VerifyConfig) -> PairResult:
+    """Compare two photos by all their features, as verify_batch does with those that its first pass lets through."""
+    return _weigh(query, photo, match_batch([(query, photo)], preset=PRESETS[settings.features])[0], settings)
+
+
+def glance(query: LocalFeatures, photo: LocalFeatures, *, preset: Preset) -> PairResult | None:
+    """Look at the strongest features of two photos, as glance_batch does of many."""
+    return glance_batch([(query, photo)], preset=preset)[0]
+
+
+def glance_batch(
+    batch: Sequence[PhotoPair], *, preset: Preset, find_nearest: FindNearest | None = None
+) -> list[PairResult | None]:
+    """Return the results of pairs that their strongest features make hopeless; None for those that need a full look.
+
+    Where neither photo has more features than a glance takes in, every pair gets the full look: it costs no more.
+    """
+    many = [place for place, photos in enumerate(batch) if max(len(one.xy_px) for one in photos) > _GLANCE_FEATURES]
+    few = [(strongest_features(batch[place][0]), strongest_features(batch[place][1])) for place in many]
+    results: list[PairResult | None] = [None] * len(batch)
+    matched = match_batch(few, preset=preset, find_nearest=find_nearest)
+    for place, photos, matches in zip(many, few, matched, strict=True):
+        results[place] = _stop_hopeless(*photos, matches, preset)
+    return results
+
+
+def strongest_features(features: LocalFeatures, most: int = _GLANCE_FEATURES) -> LocalFeatures:
+    """Return the first, strongest features of a photo."""
+    return LocalFeatures(
+        xy_px=features.xy_px[:most],
+        scales_px=features.scales_px[:most],
+        angles_deg=features.angles_deg[:most],
+        responses=features.responses[:most],
+        descriptors=features.descriptors[:most],
+        size_px=features.size_px,
+    )
+
+
+def threshold_of(settings: VerifyConfig) -> float:
+    """Return the threshold on the score: the configured one, or the preset of the kind of features."""
+    return PRESETS[settings.features].threshold if settings.threshold is None else settings.threshold
+
+
+def review_threshold_of(settings: VerifyConfig, review_threshold: float | None) -> float:
+    """Return the score from which a pair goes to reviewers: the configured one or the preset, never above the other."""
+    preset = PRESETS[settings.features].review_threshold
+    return min(threshold_of(settings), preset if review_threshold is None else review_threshold)
+
+
+def _weigh(query: LocalFeatures, photo: LocalFeatures, matches: Matches, settings: VerifyConfig) -> PairResult:
+    """Return what the matches of two photos say."""
+    preset = PRESETS[settings.features]
     if len(matches.pairs) < _FEWEST_MATCHES:
         return _nothing(len(matches.pairs), "too_few_matches")
     found = gather(query, photo, matches, sigma_px=preset.sigma_px)
@@ -105,47 +166,16 @@ def look_closely(
     )
 
 
-def glance(query: LocalFeatures, photo: LocalFeatures, *, preset: Preset) -> PairResult | None:
-    """Return the result of a pair that its strongest features make hopeless; None for one that needs a full look.
-
-    Where neither photo has more features than a glance takes in, every pair gets the full look: it costs no more.
-    """
-    if max(len(query.xy_px), len(photo.xy_px)) <= _GLANCE_FEATURES:
-        return None
-    few = [strongest_features(features, _GLANCE_FEATURES) for features in (query, photo)]
-    matches = match_features(few[0], few[1], preset=preset)
+def _stop_hopeless(query: LocalFeatures, photo: LocalFeatures, matches: Matches, preset: Preset) -> PairResult | None:
     seen = Matches(matches.pairs[:_GLANCE_MATCHES], matches.trusts[:_GLANCE_MATCHES])
     if len(seen.pairs) < _FEWEST_MATCHES:
         return None
-    models = find_similarities(gather(few[0], few[1], seen, sigma_px=preset.sigma_px))
+    models = find_similarities(gather(query, photo, seen, sigma_px=preset.sigma_px))
     evidence = max((model.evidence for model in models), default=-np.inf)
     if evidence >= _GLANCE_NATS:
         return None
     score = score_of(evidence, even_nats=preset.even_nats) if models else 0.0
     return replace(_nothing(len(matches.pairs), "no_model"), score=score)
-
-
-def strongest_features(features: LocalFeatures, most: int) -> LocalFeatures:
-    """Return the first, strongest features of a photo."""
-    return LocalFeatures(
-        xy_px=features.xy_px[:most],
-        scales_px=features.scales_px[:most],
-        angles_deg=features.angles_deg[:most],
-        responses=features.responses[:most],
-        descriptors=features.descriptors[:most],
-        size_px=features.size_px,
-    )
-
-
-def threshold_of(settings: VerifyConfig) -> float:
-    """Return the threshold on the score: the configured one, or the preset of the kind of features."""
-    return PRESETS[settings.features].threshold if settings.threshold is None else settings.threshold
-
-
-def review_threshold_of(settings: VerifyConfig, review_threshold: float | None) -> float:
-    """Return the score from which a pair goes to reviewers: the configured one or the preset, never above the other."""
-    preset = PRESETS[settings.features].review_threshold
-    return min(threshold_of(settings), preset if review_threshold is None else review_threshold)
 
 
 def _look_around(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from overlap.config import DescriptorsConfig
-from overlap.descriptors.extract import Described, describe_batches, describe_photos, resolve_device
+from overlap.descriptors.extract import Described, describe_batches, describe_photos
 from overlap.errors import ConfigError
 from overlap.images import PhotoLimits
 
@@ -159,15 +159,6 @@ def test_a_network_that_returns_something_else_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         describe_batches(rows[:1], network=lambda batch: output, settings=DescriptorsConfig(device="cpu"))
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == "cpu"
-    with pytest.raises(ConfigError, match=r'descriptors.device = "cuda", but torch finds no CUDA device here'):
-        resolve_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == resolve_device("cuda") == "cuda"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

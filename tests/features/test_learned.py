@@ -10,7 +10,7 @@ from kornia.feature import ALIKED, DISK
 
 from overlap.errors import ConfigError
 from overlap.features import learned
-from overlap.features.learned import choose_device, extract_learned, fetch_public, fill_weights, read_weights
+from overlap.features.learned import extract_learned, fetch_public, fill_weights, read_weights
 
 SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / "../shared"))
 
@@ -87,13 +87,6 @@ def test_public_weights_with_another_hash_are_refused(tmp_path, monkeypatch):
     (tmp_path / "checkpoints" / "AffNet.pth").write_bytes(b"other")
     with pytest.raises(ConfigError, match=r"AffNet\.pth: its SHA-256 starts with \w+, not 65c8bb2cf71e"):
         fetch_public(dict, ["AffNet.pth"])
-
-
-def test_a_missing_gpu_is_said(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="PyTorch finds no GPU here"):
-        choose_device("cuda")
-    assert choose_device("auto") == "cpu"
 
 
 def test_detections_outside_the_picture_are_dropped_and_the_rest_sorted():

@@ -1,4 +1,4 @@
-"""A small rendered world that the pipeline curated, a server of the app, and a headless Chromium."""
+"""The demo as the pipeline curated it, a server of the app, and a headless Chromium."""
 
 import csv
 import socket
@@ -51,9 +51,9 @@ class World:
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory, copy_curated) -> Path:
-    """Return a folder with a world of the demo's kind, and the queue that the pipeline made of it."""
+    """Return a folder with the demo, and the queue that the pipeline made of it."""
     pytest.importorskip("streamlit")
-    return copy_curated(tmp_path_factory.mktemp("rendered"), 3).parent
+    return copy_curated(tmp_path_factory.mktemp("rendered"), "demo").parent
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def grown(tmp_path, copy_curated, open_quietly, monkeypatch) -> World:
     """
     pytest.importorskip("streamlit")
     path = tmp_path / "grown.toml"
-    more = "[policy]\nname = 'strict'\n[audit]\nwhole = 1\nbelow = 0\nrandom = 1\nchecks = 0\n"
-    curated = copy_curated(tmp_path, 3)
-    own_config(curated, path, tmp_path, more=more, gold_share=0)
+    more = "[audit]\nwhole = 1\nbelow = 0\nrandom = 1\nchecks = 0\n"
+    curated = copy_curated(tmp_path, "demo")
+    own_config(curated, path, tmp_path, more=more, policy="strict", gold_share=0)
     config, truth = load_config(path), load_config(path).train.root / "truth"
     with (truth / "landmarks.csv").open(newline="") as file:
         roles = {int(row["landmark_id"]): row["role"] for row in csv.DictReader(file)}
@@ -107,8 +107,11 @@ def kin_of(config: Config, landmark: int, kin: int) -> tuple[pa.Table, pa.Table]
     return as_table([link], LINKS), as_table([proposal | counts], PROPOSALS)
 
 
-def own_config(given: Path, path: Path, folder: Path, *, more: str = "", gold_share: float = 0.2) -> None:
+def own_config(
+    given: Path, path: Path, folder: Path, *, more: str = "", policy: str = "paper", gold_share: float = 0.2
+) -> None:
     text = given.read_text(encoding="utf-8").replace('"manifests"', f'"{folder}/manifests"')
+    text = text.replace('name = "paper"', f'name = "{policy}"')
     own = f'[review]\ngold_share = {gold_share}\nport = {free_port()}\ndatabase = "sqlite:///{folder}/votes.sqlite"\n'
     path.write_text(f"{text}\n{own}{more}", encoding="utf-8")
 

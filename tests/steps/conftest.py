@@ -5,7 +5,7 @@ import pytest
 from overlap.config import Config, load_config
 
 
-@pytest.fixture(scope="session", params=[1, 2, 3])
+@pytest.fixture(scope="session", params=["1", "2", "demo"])
 def curated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, copy_curated) -> Config:
-    """Return the config of a curated world of each of three seeds."""
-    return load_config(copy_curated(tmp_path_factory.mktemp(f"seed{request.param}"), request.param))
+    """Return the config of a curated world: of three seeds, one of them the demo's."""
+    return load_config(copy_curated(tmp_path_factory.mktemp(f"world-{request.param}"), request.param))

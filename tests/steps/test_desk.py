@@ -143,7 +143,7 @@ def test_another_view_of_a_landmark_is_not_known_to_be_different(drawing):
 
 @pytest.fixture(scope="module")
 def curated_world(tmp_path_factory, copy_curated) -> Config:
-    return load_config(copy_curated(tmp_path_factory.mktemp("desk"), 3))
+    return load_config(copy_curated(tmp_path_factory.mktemp("desk"), "demo"))
 
 
 def test_lines_are_the_inliers_that_verified_the_pair(curated_world):

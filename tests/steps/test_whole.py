@@ -103,7 +103,7 @@ LITTLE = (
 @pytest.fixture(scope="module")
 def little(tmp_path_factory: pytest.TempPathFactory, copy_curated, open_quietly) -> Config:
     """Return the config of a run over little of a world, so that it can be run again."""
-    config = load_config(copy_curated(tmp_path_factory.mktemp("little"), 1), LITTLE)
+    config = load_config(copy_curated(tmp_path_factory.mktemp("little"), "1"), LITTLE)
     with open_quietly(config) as run:
         curate(run)
     return config

@@ -9,7 +9,7 @@ from facade import draw_facade
 
 from overlap.config import VerifyConfig
 from overlap.tables import STATUSES, LocalFeatures
-from overlap.verify.pairs import glance, strongest_features, threshold_of, verify_pair
+from overlap.verify.pairs import glance, strongest_features, threshold_of, verify_batch, verify_pair
 from overlap.verify.presets import PRESETS
 
 SIFT = VerifyConfig()
@@ -298,6 +298,30 @@ def test_a_glance_stops_at_chance_and_lets_a_landmark_through():
 def test_a_glance_takes_no_time_where_it_saves_none():
     few = [random_features(seed, n=1024) for seed in range(2)]
     assert glance(few[0], few[1], preset=PRESETS["sift"]) is None
+
+
+def test_a_batch_gives_what_its_pairs_give_one_by_one_whatever_finds_the_neighbours():
+    picture = draw_facade(8)
+    seen = [describe(cv2.warpPerspective(picture, warp, (320, 240))) for warp in WARPS.values()]
+    crowds = [random_features(seed, n=1500) for seed in range(2)]
+    batch = [(seen[0], seen[1]), (crowds[0], crowds[1]), (seen[0], take(seen[2], [0])), (crowds[0], seen[2])]
+    alone = [verify_pair(*photos, settings=SIFT) for photos in batch]
+    assert {result.status for result in alone} == {"ok", "no_model", "too_few_matches"}
+    for results in (
+        verify_batch(batch, settings=SIFT),
+        verify_batch(batch, settings=SIFT, find_nearest=nearest_by_sorting),
+    ):
+        for one, other in zip(alone, results, strict=True):
+            assert repr(one) == repr(other)
+
+
+def nearest_by_sorting(pairs):
+    found = []
+    for query, photo in pairs:
+        cosines = query @ photo.T
+        best = [np.sort(each, axis=1)[:, :-3:-1] for each in (cosines, cosines.T)]
+        found.append((cosines.argmax(axis=1), *best))
+    return found
 
 
 def test_the_strongest_features_come_first():

@@ -1,0 +1,37 @@
+"""Which device a computation runs on."""
+
+import ctypes
+
+from overlap.errors import ConfigError
+
+
+def choose_device(device: str, *, key: str) -> str:
+    """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA where there is one.
+
+    PyTorch is imported only where a driver is installed: to import it takes seconds.
+
+    Args:
+        device: auto, cpu or cuda.
+        key: the setting, for the message.
+
+    Raises:
+        ConfigError: CUDA is asked for and absent.
+    """
+    if device == "cpu" or (device == "auto" and not has_driver()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ConfigError(f'{key} = "cuda", but PyTorch finds no CUDA device here; use "auto" or "cpu"')
+    return "cpu"
+
+
+def has_driver() -> bool:
+    """Tell whether the driver of an NVIDIA GPU is installed."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
