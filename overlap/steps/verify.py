@@ -33,7 +33,7 @@ from overlap.tables import QUARANTINE, VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import PairResult, verify_batch
 
 _FEATURES_VERSION = 1
-_VERIFY_VERSION = 4
+_VERIFY_VERSION = 5
 _CACHED_PHOTOS = 256
 # Pairs that a GPU matches at once: 1.6 GB of its memory for 2,048 features a photo.
 _BATCH = 32

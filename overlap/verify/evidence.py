@@ -24,6 +24,8 @@ _SCALE_RANGE = 3.0
 _FRAME_OUTLIERS = 0.1
 _SCALES = (1e-3, 1e3)
 _FAR = 1e3
+# A gain of e^-60 times whatever its other factors can be is nothing beside 1.
+_NOWHERE = 60.0
 # The diagonal of 1024 x 768 pixels: features are found at about this size, so larger photos place them no better.
 _SHARPEST = 1280.0
 
@@ -97,11 +99,16 @@ def weigh_similarities(found: Correspondences, maps: FloatRows, *, coarseness: f
     dy = b * found.x[:, 0] + a * found.x[:, 1] + d - found.y[:, 1]
     growth = a**2 + b**2
     squares = (dx**2 + dy**2) * (1 + 1 / growth) / 2
-    gains = _point_gains(squares, found.area, coarseness * found.sigma)
+    sigma = coarseness * found.sigma
+    maps_near, near = np.nonzero(squares < 2 * _NOWHERE * sigma**2)
+    gains = _point_gains(squares[maps_near, near], found.area, sigma)
     if found.has_frames:
-        turn = _wrap(found.angles_y - found.angles_x - np.arctan2(b, a))
-        gains = gains * _frame_gains(turn, np.log(found.scales_y / found.scales_x) - np.log(growth) / 2)
-    return _nats(found.trusts, gains)
+        turns, sizes = np.arctan2(b, a)[maps_near, 0], np.log(growth)[maps_near, 0] / 2
+        turn = _wrap((found.angles_y - found.angles_x)[near] - turns)
+        gains = gains * _frame_gains(turn, np.log(found.scales_y / found.scales_x)[near] - sizes)
+    nats = np.tile(_nats(found.trusts, np.zeros(1)), (len(maps), 1))
+    nats[maps_near, near] = _nats(found.trusts[near], gains)
+    return nats
 
 
 def weigh_homography(found: Correspondences, matrix: FloatRows, *, coarseness: float = 1.0) -> FloatRows:

@@ -95,7 +95,8 @@ def find_similarities(found: Correspondences) -> list[Model]:
     if not len(maps):
         return []
     sums = weigh_similarities(found, maps, coarseness=_COARSE).sum(axis=1)
-    return [_similarity(found, maps[row]) for row in np.argsort(-sums, kind="stable")[:_STARTS]]
+    best = maps[np.argsort(-sums, kind="stable")[:_STARTS]]
+    return [_similarity(*each) for each in zip(best, weigh_similarities(found, best), strict=True)]
 
 
 def refine(found: Correspondences, model: Model) -> Model:
@@ -168,10 +169,9 @@ def _through_points(x: FloatRows, y: FloatRows, factors: NDArray[np.complex128])
     return np.column_stack([factors.real, factors.imag, shifts.real, shifts.imag])
 
 
-def _similarity(found: Correspondences, parameters: FloatRows) -> Model:
+def _similarity(parameters: FloatRows, nats: FloatRows) -> Model:
     a, b, c, d = parameters
-    matrix = np.array([[a, -b, c], [b, a, d], [0.0, 0.0, 1.0]])
-    return Model("homography", matrix, weigh_homography(found, matrix), SIMILARITY_PARAMETERS)
+    return Model("homography", np.array([[a, -b, c], [b, a, d], [0.0, 0.0, 1.0]]), nats, SIMILARITY_PARAMETERS)
 
 
 def _fit_affinity(found: Correspondences, nats: FloatRows) -> Model | None:
