@@ -71,7 +71,10 @@ class SyntheticConfig(Section):
 
 
 class DescriptorsConfig(Section):
-    """How a photo becomes one vector. ``path`` is the .pt2 file (exported) or the checkpoint (network)."""
+    """How a photo becomes one vector. ``path`` is the .pt2 file (exported) or the checkpoint (network).
+
+    ``compile`` lets torch.compile translate the network first, which takes minutes and pays for large sets on a GPU.
+    """
 
     kind: Literal["vlad", "exported", "network"] = "vlad"
     path: FilePath | None = None
@@ -81,6 +84,7 @@ class DescriptorsConfig(Section):
     batch: Count = 16
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
     vocabulary: Count = 64
     dimensions: Count = 512
     seed: int = 0

@@ -44,6 +44,7 @@ from overlap.steps.run import (
 )
 from overlap.store import read_array, read_table, write_array, write_json, write_table
 from overlap.tables import CANDIDATES, QUARANTINE, Descriptors, FloatArray, as_table
+from overlap.workers import count_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +74,7 @@ class _Work:
     rows: Sequence[dict[str, Any]]
     settings: DescriptorsConfig
     limits: PhotoLimits
+    threads: int
     model: Path | None = None
 
 
@@ -235,10 +237,16 @@ def _shards(run: Run, step: str, images: pa.Table, *, name: str, model: Path | N
             step,
             fingerprint(step, _VERSION, settings.model_copy(update={"path": None}), name, list(map(row_stamp, rows))),
             len(rows),
-            _Work(rows, settings, run.limits, model),
+            _Work(rows, settings, run.limits, _count_threads(run), model),
         )
         for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
     ]
+
+
+def _count_threads(run: Run) -> int:
+    """Return how many threads of a worker decode photos ahead of the network: all cores, where one feeds a GPU."""
+    cores = count_cores()
+    return max(cores // (run.config.run.workers or cores), 2)
 
 
 def _store_sample(shard: Shard) -> None:
@@ -270,7 +278,9 @@ def _store_descriptors(shard: Shard) -> None:
         done = describe_photos(work.rows, embed=embed, settings=work.settings, limits=work.limits)
     else:
         network = _load_network(work.settings)
-        done = describe_batches(work.rows, network=network, settings=work.settings, limits=work.limits)
+        done = describe_batches(
+            work.rows, network=network, settings=work.settings, limits=work.limits, workers=work.threads
+        )
     with shard.store.put(shard.step, shard.fingerprint) as folder:
         write_json(folder, "photos", done.descriptors.image_ids)
         write_array(folder, "vectors", done.descriptors.vectors)
@@ -289,7 +299,17 @@ def _root_sift(pixels: Pixels) -> FloatArray:
 
 @lru_cache(maxsize=1)
 def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]:
-    device = choose_device(settings.device, key="descriptors.device")
+    network = _open_network(settings, device=choose_device(settings.device, key="descriptors.device"))
+    if not settings.compile:
+        return network
+    import torch
+
+    # Batches come in many shapes: each would be compiled anew.
+    compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=True)
+    return compiled
+
+
+def _open_network(settings: DescriptorsConfig, *, device: str) -> Callable[["Tensor"], "Tensor"]:
     if settings.path is None:
         raise ConfigError(f'descriptors.kind = "{settings.kind}" needs descriptors.path')
     if settings.kind == "exported":

@@ -1,0 +1,35 @@
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+from overlap.config import DescriptorsConfig, load_config
+from overlap.steps import retrieve
+
+
+class Mean(torch.nn.Module):
+    def forward(self, photos):
+        return photos.mean(dim=(2, 3)) * 2
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+def test_a_compiled_network_gives_what_the_plain_one_gives_for_photos_of_any_shape(tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieve, "_open_network", lambda settings, *, device: Mean())
+    path = tmp_path / "program.pt2"
+    path.touch()
+    settings = [DescriptorsConfig(kind="exported", path=path, compile=each) for each in (False, True)]
+    plain, compiled = map(retrieve._load_network, settings)
+    for shape in ((1, 3, 64, 96), (3, 3, 96, 64), (16, 3, 80, 80)):
+        photos = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        assert torch.allclose(compiled(photos), plain(photos))
+
+
+@pytest.mark.parametrize(("workers", "cores", "threads"), [(0, 16, 2), (1, 16, 16), (4, 16, 4), (32, 16, 2)])
+def test_few_workers_decode_with_many_threads(tiny_photos, open_quietly, monkeypatch, workers, cores, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    config = load_config(tiny_photos / "config.toml", ["run.workers=1"])
+    with open_quietly(config) as run:
+        changed = config.model_copy(update={"run": config.run.model_copy(update={"workers": workers})})
+        assert retrieve._count_threads(replace(run, config=changed)) == threads
