@@ -1,6 +1,6 @@
 """The whole pipeline on a folder of real photos whose truth is known: landmarks found, false ones, AP, seconds.
 
-    python benchmarks/photos.py --photos ROOT --store FOLDER [--program F.pt2] [--features aliked --weights F.pth]
+    python -m benchmarks.photos --photos ROOT --store FOLDER [--program F.pt2] [--features aliked --weights F.pth]
 
 ROOT holds gldv2/, roxford5k/ and rparis6k/ as users have them, truth.csv (landmark_id, overlaps) and queries.csv
 (evaluation_set, query_id, overlapping_landmark_ids). It runs 'overlap curate' and 'overlap publish' with the policy
@@ -17,9 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-CONFIG = """
-name = "photos"
-store = "{store}"
+SETS = """
 [train]
 format = "gldv2"
 root = "{photos}/gldv2"
@@ -31,10 +29,15 @@ root = "{photos}/roxford5k"
 format = "revisited"
 name = "rparis6k"
 root = "{photos}/rparis6k"
+"""
+CONFIG = f"""
+name = "photos"
+store = "{{store}}"
+{SETS}
 [policy]
 name = "automatic"
 [release]
-out = "{store}/manifests"
+out = "{{store}}/manifests"
 """
 
 

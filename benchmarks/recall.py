@@ -1,8 +1,8 @@
 """How much search and hashes find on a folder of real photos: the tables of docs/detection.md.
 
-    python benchmarks/recall.py --photos ROOT --store FOLDER [--probes all] [--planted 200] [--program F.pt2]
+    python -m benchmarks.recall --photos ROOT --store FOLDER [--probes all] [--planted 200] [--program F.pt2]
 
-ROOT is laid out as for benchmarks/photos.py. One photo of each overlapping landmark is confirmed for each of its
+ROOT is laid out as for benchmarks.photos. One photo of each overlapping landmark is confirmed for each of its
 queries, as people who know the truth would; all its photos are then to be found by 'overlap audit recall'.
 """
 
@@ -12,21 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-CONFIG = """
-name = "recall"
-store = "store"
-[train]
-format = "gldv2"
-root = "{photos}/gldv2"
-[[evaluation]]
-format = "revisited"
-name = "roxford5k"
-root = "{photos}/roxford5k"
-[[evaluation]]
-format = "revisited"
-name = "rparis6k"
-root = "{photos}/rparis6k"
-"""
+from benchmarks.photos import SETS
+
+CONFIG = f'name = "recall"\nstore = "store"\n{SETS}'
 SHOWN = {"search": (1, 2, 5, 10, 20, 50), "copies": (0, 2, 4, 6, 8, 10, 12, 14, 20)}
 
 

@@ -1,7 +1,7 @@
 """What the stopping rule spares, and how long a key press takes with ten thousand items.
 
 Decisions, on a curated run with the truth of its pairs:
-    python -m benchmarks.review decisions --config C --truth true_pairs.csv [--error-rate 0.05] [--seeds 20]
+    python -m benchmarks.review decisions --config C --truth true_pairs.csv [--seeds 20] [--set KEY=VALUE]
 Latency, in a headless Chromium over generated pictures:
     python -m benchmarks.review latency [--items 10000] [--keys 200]
 """
@@ -207,6 +207,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     decisions = commands.add_parser("decisions")
     decisions.add_argument("--config", type=Path, required=True)
+    decisions.add_argument("--set", action="append", default=[], help="further settings, KEY=VALUE")
     decisions.add_argument("--truth", type=Path, required=True)
     decisions.add_argument("--error-rate", type=float, default=0.05)
     decisions.add_argument("--shared", type=float, default=0.1)
@@ -218,7 +219,7 @@ def main() -> None:
     if given.command == "latency":
         print(measure_latency(n_items=given.items, n_keys=given.keys))
         return
-    config, truth = load_config(given.config), read_truth(given.truth)
+    config, truth = load_config(given.config, given.set), read_truth(given.truth)
     for seed in range(given.seeds):
         print(count_decisions(config, truth, error_rate=given.error_rate, seed=seed, shared=given.shared), flush=True)
 
