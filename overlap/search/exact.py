@@ -28,6 +28,8 @@ _WIDEN_ROWS = 16
 _HALF_EXPONENT = np.int16(0x7C00)
 # The sign, and the ten digits and five bits of exponent of a half, at a float's places.
 _FLOAT_BITS = np.int32(-0x70002000)
+# With more than a block's rows over this as queries, turning the product over costs more than it spares.
+_FEW = 16
 # A block in which so many times k photos are near has no useful bar yet.
 _CROWD = 4
 
@@ -64,11 +66,11 @@ class _Near:
     def offer(self, rough: FloatArray, *, first: int, slack: float) -> None:
         """Take (Q, B) rough similarities of the photos from row ``first`` on."""
         self.slack = max(self.slack, slack)
-        near = rough >= (self.bars - slack)[:, None]
-        if np.count_nonzero(near) > _CROWD * self.k * len(self.bars):
+        near = np.flatnonzero(rough >= (self.bars - slack)[:, None])
+        if len(near) > _CROWD * self.k * len(self.bars):
             self.bars = np.maximum(self.bars, _kth_best(rough, self.k) - slack)
-            near = rough >= (self.bars - slack)[:, None]
-        queries, columns = np.divmod(np.flatnonzero(near), rough.shape[1])
+            near = np.flatnonzero(rough >= (self.bars - slack)[:, None])
+        queries, columns = np.divmod(near, rough.shape[1])
         self.queries.append(queries)
         self.rows.append(columns + first)
         self.lows.append(rough[queries, columns] - np.float32(slack))
@@ -308,7 +310,7 @@ def _check_shard(shard: Descriptors, *, size: int) -> None:
 
 
 def _multiply(probes: FloatArray, rows: FloatArray) -> FloatArray:
-    """Multiply with the longer side first, which is up to twice as fast where there are few queries."""
-    if 2 * len(probes) < len(rows):
+    """Multiply with the longer side first where there are few queries: that is up to twice as fast."""
+    if _FEW * len(probes) < len(rows):
         return np.ascontiguousarray((rows @ probes.T).T)
     return probes @ rows.T

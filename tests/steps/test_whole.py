@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,13 @@ import pytest
 from overlap.config import Config, load_config
 from overlap.datasets.catalogue import read_landmarks
 from overlap.errors import ArtifactError, ReviewError
+from overlap.features.mutual import find_nearest
 from overlap.manifests.verify import verify_release
+from overlap.steps import retrieve, verify
 from overlap.steps.audit import read_found, report_audit, sample_audit
 from overlap.steps.closure import close
 from overlap.steps.export import export_table
+from overlap.steps.gpu import product_on
 from overlap.steps.pipeline import curate
 from overlap.steps.publish import decide_removals, publish
 from overlap.steps.retrieve import read_candidates
@@ -109,11 +113,17 @@ def little(tmp_path_factory: pytest.TempPathFactory, copy_curated, open_quietly)
     return config
 
 
-def test_shards_workers_and_order_change_no_decision(little: Config, tmp_path: Path, open_quietly):
+def test_shards_workers_order_and_pytorch_in_place_of_numpy_change_no_decision(
+    little: Config, tmp_path: Path, open_quietly, monkeypatch: pytest.MonkeyPatch
+):
+    """What a GPU would compute, PyTorch computes here."""
+    monkeypatch.setattr(retrieve, "load_product", lambda _: product_on("cpu"))
+    monkeypatch.setattr(verify, "_load_nearest", lambda _: partial(find_nearest, device="cpu"))
     other = _with(little, run={"workers": 1, "pairs_per_shard": 37, "photos_per_shard": 5})
     other = other.model_copy(update={"store": tmp_path / "store"})
     with open_quietly(other) as run:
         curate(run)
+    assert read_candidates(other).equals(read_candidates(little))
     assert read_verified(other).equals(read_verified(little))
 
 
