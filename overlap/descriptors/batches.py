@@ -3,9 +3,7 @@
 A photo's shape is decided by its own size alone, so no result depends on which photos share a batch.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,7 +11,6 @@ from overlap.errors import DataError
 from overlap.images import PhotoLimits, Pixels, decode_photo, read_bytes, read_header, resize_to
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
 Size: TypeAlias = tuple[int, int]
 
 # Sides of network inputs are multiples of this, so that photos of nearly one shape share a batch; nets whose features
@@ -85,26 +82,6 @@ def grid_shape(size_px: Size) -> Size:
     """Return the width and height, multiples of GRID_PX, that are nearest to a size."""
     width, height = (max(round(side / GRID_PX) * GRID_PX, LEAST_PX) for side in size_px)
     return width, height
-
-
-def map_ahead(function: Callable[[Item], Made], items: Iterable[Item], *, workers: int) -> Iterator[Made]:
-    """Apply a function in threads, a few items ahead of the consumer, and yield the results in order.
-
-    Args:
-        workers: number of threads, at least 1.
-    """
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def batch_by_shape(items: Iterable[tuple[Item, Size]], *, batch: int) -> Iterator[tuple[Size, list[Item]]]:

@@ -15,12 +15,12 @@ from overlap.descriptors.batches import (
     batch_by_shape,
     grid_shape,
     load_scaled,
-    map_ahead,
 )
 from overlap.devices import choose_device
 from overlap.errors import ConfigError, DataError
 from overlap.images import PhotoLimits, Pixels
 from overlap.tables import QUARANTINE, Descriptors, FloatArray, as_table
+from overlap.threads import map_ahead
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -130,12 +130,12 @@ _BUILDERS: Mapping[str, Callable[[int, int, int], faiss.Index]] = MappingProxyTy
 
 def _draw(shards: Sequence[Descriptors], *, n_photos: int, seed: int) -> FloatArray:
     drawn = np.sort(np.random.default_rng(seed).permutation(n_photos)[:_TRAINING_ROWS])
-    return np.concatenate([vectors for _, vectors, _ in take_rows(shards, drawn)])
+    return np.concatenate([vectors for vectors, _ in take_rows(shards, drawn)])
 
 
 def _rank(probe: FloatArray, rows: NDArray[np.int64], shards: Sequence[Descriptors]) -> list[tuple[float, str]]:
     found = take_rows(shards, np.sort(rows[rows >= 0]))
-    scored = ((-score_rows(probe, vectors), image_ids) for _, vectors, image_ids in found)
+    scored = ((-score_rows(probe, vectors), image_ids) for vectors, image_ids in found)
     return sorted(pair for negatives, ids in scored for pair in zip(negatives.tolist(), ids, strict=True))
 
 

@@ -8,17 +8,21 @@ are cut into shards and blocks, on their order, or on the number of threads.
 import itertools
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overlap.errors import DataError
 from overlap.tables import Descriptors, FloatArray
+from overlap.threads import map_ahead
+from overlap.workers import count_cores
 
 Product = Callable[[FloatArray, FloatArray], FloatArray]
 Rows = NDArray[np.int64]
+Part = TypeVar("Part")
 
 # 32 MB of float32 at 2,048 numbers a photo: fits the last cache of a server.
 BLOCK = 4096
@@ -103,15 +107,16 @@ def search_exact(
     """Find the k photos of highest inner product for every query.
 
     The photos are read once from front to back, and those that can be among the best once more. Memory is bounded by
-    three blocks of ``block`` rows in float32, ``block`` similarities for 1024 queries, and some 4 k numbers a query.
+    three blocks of ``block`` rows in float32, twice ``block`` similarities for 1024 queries, and some 4 k numbers a
+    query.
 
     Args:
         queries: Q queries.
         shards: the photos, in any cut and order; a shard's vectors may be memory-mapped.
         k: how many photos a query gets at most; all of them where there are fewer.
         block: rows that are held in float32 at a time.
-        product: computes the (Q, B) inner products of (Q, D) and (B, D) float32 rows, on a GPU for example. It must be
-            as exact as float32 arithmetic is (TF32 is not); numpy's by default.
+        product: computes the (Q, B) inner products of (Q, D) and (B, D) float32 rows into a new array, on a GPU for
+            example. It must be as exact as float32 arithmetic is (TF32 is not); numpy's by default.
 
     Returns:
         Neighbours with K = min(k, N); without photos, empty lists and similarities of shape (Q, 0).
@@ -126,11 +131,18 @@ def search_exact(
     parts = [probes[start : start + _QUERY_BLOCK] for start in range(0, len(probes), _QUERY_BLOCK)]
     near = [_Near(k, np.full(len(part), -np.inf, np.float32)) for part in parts]
     lengths = [_longest(part, "the queries", queries.image_ids) for part in parts]
-    for first, rows, ids in _read_ahead(_read_blocks(shards, block=block, size=probes.shape[1])):
-        longest = _longest(rows, "a shard", ids)
-        for part, found, length in zip(parts, near, lengths, strict=True):
-            found.offer(product(part, rows), first=first, slack=_bound_error(probes.shape[1], length * longest))
-    return as_neighbours([one for part, found in zip(parts, near, strict=True) for one in _rank(part, found, shards)])
+    with ThreadPoolExecutor(1) as pool:
+        looked: Future[None] | None = None
+        for first, rows, ids in _read_ahead(_read_blocks(shards, block=block, size=probes.shape[1])):
+            longest = _longest(rows, "a shard", ids)
+            for part, found, length in zip(parts, near, lengths, strict=True):
+                rough, slack = product(part, rows), _bound_error(probes.shape[1], length * longest)
+                if looked is not None:
+                    looked.result()
+                looked = pool.submit(found.offer, rough, first=first, slack=slack)
+        if looked is not None:
+            looked.result()
+    return as_neighbours(_rank(probes, near, shards))
 
 
 def score_rows(query: FloatArray, rows: NDArray[np.floating]) -> FloatArray:
@@ -156,43 +168,67 @@ def as_neighbours(found: list[list[tuple[float, str]]]) -> Neighbours:
     return Neighbours([[image_id for _, image_id in pairs] for pairs in found], similarities)
 
 
-def take_rows(shards: Sequence[Descriptors], rows: Rows) -> Iterator[tuple[slice, FloatArray, list[str]]]:
-    """Yield some of the rows at a time, with their vectors and ids.
+def take_rows(shards: Sequence[Descriptors], rows: Rows) -> Iterator[tuple[FloatArray, list[str]]]:
+    """Yield the vectors and ids of some of the rows at a time.
 
     Args:
         rows: ascending row numbers over all shards; a row may stand more than once.
 
     Yields:
-        Which of ``rows`` these are, (M, D) float32 vectors, and M ids.
+        (M, D) float32 vectors, and M ids.
     """
-    ends = list(itertools.accumulate(len(shard.image_ids) for shard in shards))
+    for shard, local in _cut_rows(shards, rows):
+        yield _read_rows(shard, local)
+
+
+def _rank(probes: FloatArray, near: Sequence[_Near], shards: Sequence[Descriptors]) -> list[list[tuple[float, str]]]:
+    """Return for each query the k best photos as (negative similarity, id), best first.
+
+    A photo that is near to many queries is read once.
+    """
+    if not near[0].rows:
+        return [[] for _ in probes]
+    settled = [found.settle() for found in near]
+    queries = np.concatenate([own + number * _QUERY_BLOCK for number, (own, _) in enumerate(settled)])
+    rows = np.concatenate([own for _, own in settled])
+    order = np.argsort(rows, kind="stable")
+    queries, rows = queries[order], rows[order]
+    negatives, image_ids = np.empty(len(rows), np.float32), []
+    pieces = list(_cut_rows(shards, rows))
+    ends = itertools.accumulate(len(local) for _, local in pieces)
+    parts = [slice(end - len(local), end) for end, (_, local) in zip(ends, pieces, strict=True)]
+
+    def score(number: int) -> tuple[FloatArray, list[str]]:
+        vectors, ids = _read_rows(*pieces[number])
+        return score_rows(probes[queries[parts[number]]], vectors), ids
+
+    for part, (scores, ids) in zip(parts, map_ahead(score, range(len(parts)), workers=count_cores()), strict=True):
+        negatives[part] = -scores
+        image_ids += ids
+    order = np.lexsort((negatives, queries))
+    own = np.split(order, np.searchsorted(queries[order], np.arange(1, len(probes))))
+    return [
+        sorted(zip(negatives[each].tolist(), [image_ids[row] for row in each], strict=True))[: near[0].k]
+        for each in own
+    ]
+
+
+def _cut_rows(shards: Sequence[Descriptors], rows: Rows) -> Iterator[tuple[Descriptors, Rows]]:
+    """Yield a shard and some of the ascending rows, counted from its own first one, at a time."""
+    ends = itertools.accumulate(len(shard.image_ids) for shard in shards)
     for shard, end in zip(shards, ends, strict=True):
         start = end - len(shard.image_ids)
         first, last = (int(place) for place in np.searchsorted(rows, (start, end)))
         for at in range(first, last, _RESCORE_ROWS):
-            local = rows[at : min(at + _RESCORE_ROWS, last)] - start
-            vectors = np.empty((len(local), shard.vectors.shape[1]), np.float32)
-            _widen(shard.vectors[local], vectors)
-            yield slice(at, at + len(local)), vectors, [shard.image_ids[row] for row in local]
-            _let_go(shard.vectors)
+            yield shard, rows[at : min(at + _RESCORE_ROWS, last)] - start
 
 
-def _rank(probes: FloatArray, near: _Near, shards: Sequence[Descriptors]) -> list[list[tuple[float, str]]]:
-    """Return for each query of a block the k best photos as (negative similarity, id), best first."""
-    if not near.rows:
-        return [[] for _ in probes]
-    queries, rows = near.settle()
-    order = np.argsort(rows, kind="stable")
-    queries, rows = queries[order], rows[order]
-    negatives, image_ids = np.empty(len(rows), np.float32), []
-    for part, vectors, ids in take_rows(shards, rows):
-        negatives[part] = -score_rows(probes[queries[part]], vectors)
-        image_ids += ids
-    order = np.lexsort((negatives, queries))
-    parts = np.split(order, np.searchsorted(queries[order], np.arange(1, len(probes))))
-    return [
-        sorted(zip(negatives[part].tolist(), [image_ids[row] for row in part], strict=True))[: near.k] for part in parts
-    ]
+def _read_rows(shard: Descriptors, local: Rows) -> tuple[FloatArray, list[str]]:
+    each, places = np.unique(local, return_inverse=True)
+    vectors = np.empty((len(each), shard.vectors.shape[1]), np.float32)
+    _widen(shard.vectors[each], vectors)
+    _let_go(shard.vectors)
+    return vectors[places], [shard.image_ids[row] for row in local]
 
 
 def _kth_best(similarities: FloatArray, k: int) -> FloatArray:
@@ -278,15 +314,13 @@ def _widen(vectors: NDArray[np.floating], out: FloatArray) -> None:
         np.multiply(out[part], np.float32(2.0**112), out=out[part])
 
 
-def _read_ahead(
-    blocks: Iterator[tuple[int, FloatArray, list[str]]],
-) -> Iterator[tuple[int, FloatArray, list[str]]]:
-    """Read the next block in a thread while the present one is searched."""
+def _read_ahead(parts: Iterator[Part]) -> Iterator[Part]:
+    """Read the next part in a thread while the present one is worked on."""
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, blocks, None)
-        while (block := waiting.result()) is not None:
-            waiting = pool.submit(next, blocks, None)
-            yield block
+        waiting = pool.submit(next, parts, None)
+        while (part := waiting.result()) is not None:
+            waiting = pool.submit(next, parts, None)
+            yield part
 
 
 def _let_go(vectors: NDArray[np.floating]) -> None:

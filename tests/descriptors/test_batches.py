@@ -1,4 +1,3 @@
-import threading
 from pathlib import Path
 
 import cv2
@@ -7,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlap.descriptors.batches import batch_by_shape, grid_shape, load_scaled, map_ahead
+from overlap.descriptors.batches import batch_by_shape, grid_shape, load_scaled
 from overlap.errors import DataError
 from overlap.images import PhotoLimits
 
@@ -85,26 +84,3 @@ def test_no_more_than_eight_batches_wait() -> None:
     for _, group in batch_by_shape(items(), batch=4):
         assert n_read - n_given <= 32
         n_given += len(group)
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_results_come_in_order_and_only_a_little_ahead(workers: int) -> None:
-    started: list[int] = []
-    lock = threading.Lock()
-
-    def double(number: int) -> int:
-        with lock:
-            started.append(number)
-        return 2 * number
-
-    for expected, found in enumerate(map_ahead(double, range(50), workers=workers)):
-        assert found == 2 * expected
-        assert len(started) <= expected + 2 * workers + 2
-
-
-def test_an_error_in_a_thread_reaches_the_caller() -> None:
-    def fail(number: int) -> int:
-        raise ValueError(f"item {number}")
-
-    with pytest.raises(ValueError, match="item 0"):
-        list(map_ahead(fail, range(10), workers=2))
