@@ -263,7 +263,7 @@ def test_a_fingerprint_is_stable_and_differs_with_every_value():
 
 def test_a_fingerprint_does_not_depend_on_the_process():
     """The hash was computed by the definition: SHA-256 of the canonical JSON."""
-    text = b'[{"copies":10,"index":"exact","k":200,"probes":"queries"},"1.0"]'
+    text = b'[{"copies":10,"device":"auto","index":"exact","k":200,"probes":"queries"},"1.0"]'
     assert fingerprint(SearchConfig(), "1.0") == hashlib.sha256(text).hexdigest()
 
 
