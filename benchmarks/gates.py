@@ -3,13 +3,15 @@
     python benchmarks/gates.py [--config flows/configs/gates.toml] [--seeds 3]
 
 Each gate is trained with the same seeds on the config's training set and scored on its evaluation sets. A row is the
-mean of the sets' Medium mAP over the seeds, with the standard deviation over the seeds.
+mean of the sets' Medium mAP over the seeds, with the standard deviation over the seeds; below, paired differences.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from overlap.config import NetworkConfig, load_config
 from overlap.steps.run import Run, open_run
@@ -41,6 +43,10 @@ def main() -> None:
     for name, values in found.items():
         each = ", ".join(f"{100 * value:.1f}" for value in values)
         print(f"| {name} | {100 * np.mean(values):.1f} | {100 * np.std(values, ddof=1):.1f} | {each} |")
+    for one, other in itertools.combinations(found, 2):
+        gain = 100 * (np.array(found[other]) - found[one])
+        low, high = stats.t.interval(0.95, len(gain) - 1, gain.mean(), stats.sem(gain))
+        print(f"{other} over {one}: {gain.mean():+.1f} ({low:.1f} to {high:.1f}, 95 %, paired by seed)")
 
 
 def measure(run: Run, name: str, seed: int) -> float:
