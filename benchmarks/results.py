@@ -80,9 +80,11 @@ def one_thread() -> Iterator[None]:
     """
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    with threadpool_limits(1):
-        yield
-    cv2.setNumThreads(before)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def forget_files(paths: Iterable[Path]) -> None:

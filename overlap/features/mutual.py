@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 # (M,) int64 nearest rows of the photo, and (M, 2) and (K, 2) float32 best and second-best cosines.
 Nearest: TypeAlias = tuple[NDArray[np.int64], FloatArray, FloatArray]
 
+# Pairs of features, of 12 bytes each.
+_AT_ONCE = 2**27
+
 
 def find_nearest(pairs: Sequence[tuple[FloatArray, FloatArray]], *, device: str) -> list[Nearest]:
     """Find for every feature its nearest in the other photo, and how near the two best are.
 
     On the grid that storage.py rounds descriptors to, the result is that of any other exact computation, bit for bit.
-    Memory: 12 bytes for each of the B M K pairs of features.
+    So many pairs are worked on at once as fit into 1.6 GB of the device; one pair of photos is never cut.
 
     Args:
         pairs: B pairs of (M, D) and (K, D) float32 unit rows, at least two each; M and K differ from pair to pair.
@@ -29,6 +32,13 @@ def find_nearest(pairs: Sequence[tuple[FloatArray, FloatArray]], *, device: str)
         For each pair the (M,) nearest rows of the second photo, the first among equals, and the best and second-best
         cosine of every row of the first, (M, 2), and of the second, (K, 2).
     """
+    most = [max((len(pair[side]) for pair in pairs), default=1) for side in (0, 1)]
+    step = max(_AT_ONCE // (most[0] * most[1]), 1)
+    parts = (pairs[start : start + step] for start in range(0, len(pairs), step))
+    return [nearest for part in parts for nearest in _find_at_once(part, device=device)]
+
+
+def _find_at_once(pairs: Sequence[tuple[FloatArray, FloatArray]], *, device: str) -> list[Nearest]:
     import torch
 
     with torch.inference_mode():

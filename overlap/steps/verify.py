@@ -35,7 +35,7 @@ from overlap.verify.pairs import PairResult, verify_batch
 _FEATURES_VERSION = 1
 _VERIFY_VERSION = 5
 _CACHED_PHOTOS = 256
-# Pairs that a GPU matches at once: 1.6 GB of its memory for 2,048 features a photo.
+# Pairs that a GPU matches at once, if its memory allows.
 _BATCH = 32
 
 PhotoKey: TypeAlias = tuple[str, str]

@@ -4,7 +4,8 @@ from facade import draw_facade
 
 from overlap.config import VerifyConfig
 from overlap.errors import ConfigError
-from overlap.features.catalogue import DEFAULTS, load_extractor, load_matcher
+from overlap.features import catalogue
+from overlap.features.catalogue import DEFAULTS, load_extractor, load_matcher, load_nearest
 from overlap.features.storage import round_features
 
 KINDS = ("sift", "aliked", "disk", "keynet")
@@ -79,3 +80,10 @@ def test_weights_for_sift_are_refused(tmp_path):
 
 def test_mutual_matching_needs_no_matcher():
     assert load_matcher(VerifyConfig()) is None
+
+
+def test_many_pairs_are_matched_at_once_on_a_gpu_alone(monkeypatch):
+    monkeypatch.setattr(catalogue, "choose_device", lambda device, *, key: "cpu" if device == "cpu" else "cuda")
+    assert load_nearest(VerifyConfig()).keywords == {"device": "cuda"}
+    assert load_nearest(VerifyConfig(device="cpu")) is None
+    assert load_nearest(VerifyConfig(matcher="lightglue")) is None

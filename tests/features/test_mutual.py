@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.features import mutual
 from overlap.features.mutual import find_nearest
 from overlap.features.storage import pack_features, unpack_features
 from overlap.tables import LocalFeatures
@@ -23,9 +24,13 @@ def stored(rng, n, *, signed):
 @pytest.mark.parametrize("signed", [True, False])
 @settings(max_examples=30, deadline=None)
 def test_many_pairs_at_once_give_what_sorting_each_by_itself_gives(signed, seed, sizes):
+    """At once as far as memory allows: here one or a few pairs."""
     rng = np.random.default_rng(seed)
     pairs = [tuple(stored(rng, n, signed=signed) for n in both) for both in sizes]
-    for (query, photo), (nearest, of_query, of_photo) in zip(pairs, find_nearest(pairs, device="cpu"), strict=True):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mutual, "_AT_ONCE", 600)
+        found = find_nearest(pairs, device="cpu")
+    for (query, photo), (nearest, of_query, of_photo) in zip(pairs, found, strict=True):
         cosines = query.astype(np.float64) @ photo.T.astype(np.float64)
         assert nearest.tolist() == [row.tolist().index(max(row)) for row in cosines]
         assert of_query.tolist() == np.sort(cosines, axis=1)[:, :-3:-1].tolist()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.errors import DataError
+from overlap.search import exact
 from overlap.search.exact import Neighbours, _widen, score_rows, search_exact
 from overlap.tables import Descriptors
 
@@ -194,3 +195,13 @@ def test_photos_that_come_in_the_worst_order_are_ranked_all_the_same(rising: boo
     found = search_exact(queries, cut(sorted_photos, [100, 101, 900]), k=7, block=64)
     assert same(found, search_exact(queries, [photos], k=7, block=5000))
     assert found.image_ids[0] == [photos.image_ids[row] for row in np.argsort(-closeness)[:7]]
+
+
+def test_what_fails_while_the_last_product_is_looked_at_is_not_lost(monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError("no room to look")
+
+    monkeypatch.setattr(exact._Near, "offer", fail)
+    photos = Descriptors(["a", "b"], np.eye(2, dtype=np.float32))
+    with pytest.raises(MemoryError, match="no room to look"):
+        search_exact(photos, [photos], k=1)

@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -117,12 +118,15 @@ def test_shards_workers_order_and_pytorch_in_place_of_numpy_change_no_decision(
     little: Config, tmp_path: Path, open_quietly, monkeypatch: pytest.MonkeyPatch
 ):
     """What a GPU would compute, PyTorch computes here."""
-    monkeypatch.setattr(retrieve, "load_product", lambda _: product_on("cpu"))
-    monkeypatch.setattr(verify, "_load_nearest", lambda _: partial(find_nearest, device="cpu"))
+    product, nearest = Mock(side_effect=product_on("cpu")), Mock(side_effect=partial(find_nearest, device="cpu"))
+    monkeypatch.setattr(retrieve, "load_product", lambda _: product)
+    monkeypatch.setattr(verify, "_load_nearest", lambda _: nearest)
     other = _with(little, run={"workers": 1, "pairs_per_shard": 37, "photos_per_shard": 5})
     other = other.model_copy(update={"store": tmp_path / "store"})
     with open_quietly(other) as run:
         curate(run)
+    assert product.called
+    assert nearest.called
     assert read_candidates(other).equals(read_candidates(little))
     assert read_verified(other).equals(read_verified(little))
 
