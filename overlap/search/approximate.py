@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.errors import DataError
-from overlap.search.exact import BLOCK, Neighbours, as_neighbours, score_rows, search_exact, take_rows
+from overlap.search.exact import Neighbours, as_neighbours, score_rows, search_exact
+from overlap.search.rows import BLOCK, take_rows
 from overlap.tables import Descriptors, FloatArray
 
 if TYPE_CHECKING:

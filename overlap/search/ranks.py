@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.search.exact import BLOCK
+from overlap.search.rows import BLOCK
 from overlap.tables import Descriptors
 
 # A photo is not above itself: the same sum in another order differs by less.

@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from overlap.steps.copies import find_copies
+from overlap.steps.gpu import check_devices
 from overlap.steps.photos import read_sets
 from overlap.steps.retrieve import describe_sets, find_names, search_candidates
 from overlap.steps.review import build_queue
@@ -21,6 +22,7 @@ def curate(run: Run, *, until: str = STEPS[-1]) -> None:
     wanted = STEPS[: STEPS.index(until) + 1]
     sets = read_sets(run)
     if "descriptors" in wanted:
+        check_devices(run)
         described = describe_sets(run, sets)
     if "candidates" in wanted:
         candidates = search_candidates(run, sets, described)

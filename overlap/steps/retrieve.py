@@ -53,6 +53,8 @@ _VERSION = 1
 _SEARCH_VERSION = 2
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
+# A landmark may have thousands of photos, all of which come before the first of another.
+_PROBES_AT_ONCE = 1024
 
 
 # What the probes of an origin are, for people.
@@ -170,11 +172,10 @@ def search_training(run: Run, sets: Sets, described: Described, image_ids: Colle
     most = max((sizes[landmarks[image_id]] for image_id in asked), default=0)
     product = load_product(run.config.search)
     rows: list[dict[str, Any]] = []
-    for part in photos:
-        places = [place for place, image_id in enumerate(part.image_ids) if image_id in asked]
-        if not places:
-            continue
-        probes = Descriptors([part.image_ids[place] for place in places], part.vectors[places])
+    every = _join([_take(part, asked) for part in photos])
+    for start in range(0, len(every.image_ids), _PROBES_AT_ONCE):
+        some = slice(start, start + _PROBES_AT_ONCE)
+        probes = Descriptors(every.image_ids[some], every.vectors[some])
         found = search_exact(probes, photos, k=k + most, product=product)
         rows += candidate_rows(run.config.train.format, probes.image_ids, found, landmarks, origin="closure")
     return as_table(_of_other_landmarks(rows, landmarks, k=k), CANDIDATES).sort_by(
@@ -343,6 +344,11 @@ def _search(run: Run, sets: Sets, described: Described) -> pa.Table:
 def _join(parts: Sequence[Descriptors]) -> Descriptors:
     image_ids = [image_id for part in parts for image_id in part.image_ids]
     return Descriptors(image_ids, np.concatenate([part.vectors for part in parts]) if parts else np.zeros((0, 0)))
+
+
+def _take(part: Descriptors, image_ids: Collection[str]) -> Descriptors:
+    rows = [row for row, image_id in enumerate(part.image_ids) if image_id in image_ids]
+    return Descriptors([part.image_ids[row] for row in rows], np.asarray(part.vectors[rows]))
 
 
 def _find_neighbours(run: Run, probes: Descriptors, photos: list[Descriptors]) -> Neighbours:

@@ -1,6 +1,7 @@
 import itertools
 import re
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.errors import DataError
-from overlap.search import exact
-from overlap.search.exact import Neighbours, _widen, score_rows, search_exact
+from overlap.search.exact import Neighbours, score_rows, search_exact
+from overlap.search.near import Near
+from overlap.search.rows import widen
 from overlap.tables import Descriptors
 
 
@@ -74,9 +76,10 @@ def test_not_a_bit_changes_with_cut_block_order_or_product(size: int) -> None:
         shards = [twins, *cut(photos, [3, 700, 701])][::-1]
         assert same(search_exact(queries, shards, k=40, block=block), whole)
 
-    def sloppy(probes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def sloppy(rows: np.ndarray, parts: list[np.ndarray]) -> Iterator[np.ndarray]:
         """Sum in another order, in float32."""
-        return (probes[:, ::-1] @ rows[:, ::-1].T).astype(np.float32)
+        for probes in parts:
+            yield (rows[:, ::-1] @ probes[:, ::-1].T).astype(np.float32)
 
     assert same(search_exact(queries, [photos, twins], k=40, product=sloppy), whole)
     pairs = [ids[0:2] for ids in whole.image_ids]
@@ -90,9 +93,10 @@ def test_a_product_with_rounding_errors_cannot_push_a_true_neighbour_out() -> No
     photos = Descriptors([f"p{row}" for row in range(400)], alike.astype(np.float32))
     noise = np.random.default_rng(0)
 
-    def rough(probes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        error = 128 * 2.0**-24 * noise.uniform(-1, 1, (len(probes), len(rows)))
-        return (probes.astype(np.float64) @ rows.T.astype(np.float64) + error).astype(np.float32)
+    def rough(rows: np.ndarray, parts: list[np.ndarray]) -> Iterator[np.ndarray]:
+        for probes in parts:
+            error = 128 * 2.0**-24 * noise.uniform(-1, 1, (len(rows), len(probes)))
+            yield (rows.astype(np.float64) @ probes.T.astype(np.float64) + error).astype(np.float32)
 
     found = search_exact(queries, [photos], k=10, product=rough)
     for number, ids in enumerate(found.image_ids):
@@ -181,7 +185,7 @@ def test_every_half_is_widened_as_numpy_does_it() -> None:
     finite = np.isfinite(expected).all(axis=1)
     for rows in (every, every[finite], every[finite][:, ::2], expected):
         out = np.full(rows.shape, 7, np.float32)
-        _widen(rows, out)
+        widen(rows, out)
         np.testing.assert_array_equal(out, rows.astype(np.float32))
         assert np.array_equal(np.signbit(out), np.signbit(rows))
 
@@ -201,7 +205,7 @@ def test_what_fails_while_the_last_product_is_looked_at_is_not_lost(monkeypatch)
     def fail(*_, **__):
         raise MemoryError("no room to look")
 
-    monkeypatch.setattr(exact._Near, "offer", fail)
+    monkeypatch.setattr(Near, "offer", fail)
     photos = Descriptors(["a", "b"], np.eye(2, dtype=np.float32))
     with pytest.raises(MemoryError, match="no room to look"):
         search_exact(photos, [photos], k=1)

@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from overlap.config import SearchConfig
+from overlap.config import SearchConfig, load_config
 from overlap.errors import ConfigError
 from overlap.search.exact import search_exact
 from overlap.steps.gpu import load_product, product_on
+from overlap.steps.pipeline import curate
 from overlap.tables import Descriptors
 
 
@@ -25,3 +28,19 @@ def test_without_a_gpu_numpy_multiplies_and_cuda_is_an_error(monkeypatch):
     assert load_product(SearchConfig()) is None
     with pytest.raises(ConfigError, match=r"search\.device"):
         load_product(SearchConfig(device="cuda"))
+
+
+@pytest.mark.parametrize("key", ["search.device", "verify.device", "descriptors.device"])
+def test_a_gpu_that_is_not_there_is_missed_before_any_photo_is_described(
+    key: str, copy_curated, open_quietly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "network.pt2").touch()
+    network = ["descriptors.kind=exported", f"descriptors.path={tmp_path / 'network.pt2'}"]
+    config = load_config(copy_curated(tmp_path, "1"), [f"{key}=cuda", "run.workers=1", *network])
+    described = sorted(config.store.glob("descriptors/*"))
+    with open_quietly(config) as run, pytest.raises(ConfigError, match=key):
+        curate(run)
+    assert sorted(config.store.glob("descriptors/*")) == described
