@@ -33,7 +33,7 @@ from overlap.tables import QUARANTINE, VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import PairResult, verify_batch
 
 _FEATURES_VERSION = 1
-_VERIFY_VERSION = 5
+_VERIFY_VERSION = 6
 _CACHED_PHOTOS = 256
 # Pairs that a GPU matches at once, if its memory allows.
 _BATCH = 32

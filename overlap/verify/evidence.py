@@ -8,11 +8,13 @@ factors. Each parameter of a model costs half of what one well-placed match earn
 what any four points would give is worth nothing.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from overlap.tables import LocalFeatures
+from overlap.tables import FloatArray, LocalFeatures
 from overlap.verify.match import FloatRows, Matches
 
 PARAMETER_NATS = 4.0
@@ -24,8 +26,8 @@ _SCALE_RANGE = 3.0
 _FRAME_OUTLIERS = 0.1
 _SCALES = (1e-3, 1e3)
 _FAR = 1e3
-# A gain of e^-60 times whatever its other factors can be is nothing beside 1.
-_NOWHERE = 60.0
+# A gain of e^-40 times whatever its other factors can be is nothing beside 1.
+_NOWHERE = 40.0
 # The diagonal of 1024 x 768 pixels: features are found at about this size, so larger photos place them no better.
 _SHARPEST = 1280.0
 
@@ -53,10 +55,40 @@ class Correspondences:
     area: float
     sigma: float
 
-    @property
+    @cached_property
     def has_frames(self) -> bool:
         """Tell whether the features have sizes and orientations of their own."""
         return bool(len(self.x)) and bool(np.isfinite(self.angles_x).all() and np.isfinite(self.angles_y).all())
+
+    @cached_property
+    def arms_x(self) -> FloatRows:
+        """Return the (P, 2) directions of the query's features."""
+        return np.column_stack([np.cos(self.angles_x), np.sin(self.angles_x)])
+
+    @cached_property
+    def log_growths(self) -> FloatRows:
+        """Return by what (P,) log factors sizes change."""
+        return np.log(self.scales_y / self.scales_x)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Hold how far matches are from what a homography says.
+
+    Args:
+        found: P matches.
+        squares: (P,) squared distances, the mean over both photos.
+        frames: (P,) how much likelier the change of size and orientation is than a random one.
+    """
+
+    found: Correspondences
+    squares: FloatRows
+    frames: FloatRows
+
+    def weigh(self, coarseness: float = 1.0) -> FloatRows:
+        """Return the (P,) nats of every match, were right matches so many times as far off."""
+        gains = _point_gains(self.squares, self.found.area, coarseness * self.found.sigma) * self.frames
+        return _nats(self.found.trusts, gains)
 
 
 def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches, *, sigma_px: float) -> Correspondences:
@@ -67,25 +99,26 @@ def gather(query: LocalFeatures, photo: LocalFeatures, matches: Matches, *, sigm
             thumbnail's points are placed less well, measured by its diagonal, than a large photo's.
     """
     i, j = matches.pairs.T
-    diagonals = [float(np.hypot(*features.size_px)) for features in (query, photo)]
-    areas = [np.prod(one.size_px) / diagonal**2 for one, diagonal in zip((query, photo), diagonals, strict=True)]
+    diagonals = [math.hypot(*features.size_px) for features in (query, photo)]
+    areas = [math.prod(one.size_px) / diagonal**2 for one, diagonal in zip((query, photo), diagonals, strict=True)]
     return Correspondences(
-        x=centre(query)[i],
-        y=centre(photo)[j],
+        x=centre(query.xy_px[i], query.size_px),
+        y=centre(photo.xy_px[j], photo.size_px),
         trusts=matches.trusts,
         angles_x=np.deg2rad(query.angles_deg[i].astype(np.float64)),
         angles_y=np.deg2rad(photo.angles_deg[j].astype(np.float64)),
         scales_x=query.scales_px[i] / diagonals[0],
         scales_y=photo.scales_px[j] / diagonals[1],
-        area=float(np.sqrt(np.prod(areas))),
-        sigma=sigma_px / float(np.sqrt(np.prod(np.minimum(diagonals, _SHARPEST)))),
+        area=math.sqrt(math.prod(areas)),
+        sigma=sigma_px / math.sqrt(math.prod(min(diagonal, _SHARPEST) for diagonal in diagonals)),
     )
 
 
-def centre(features: LocalFeatures) -> FloatRows:
-    """Return (M, 2) positions in the coordinates of Correspondences."""
-    size = np.array(features.size_px, np.float64)
-    return np.asarray((features.xy_px.astype(np.float64) - (size - 1) / 2) / np.hypot(*size))
+def centre(xy_px: FloatArray, size_px: tuple[int, int]) -> FloatRows:
+    """Return (M, 2) positions of pixels in the coordinates of Correspondences."""
+    width, height = size_px
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    return np.asarray((xy_px - middle) / math.hypot(width, height))
 
 
 def weigh_similarities(found: Correspondences, maps: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
@@ -94,44 +127,47 @@ def weigh_similarities(found: Correspondences, maps: FloatRows, *, coarseness: f
     Args:
         maps: (S, 4) as a, b, c, d: (x, y) goes to (a x - b y + c, b x + a y + d).
     """
-    a, b, c, d = (column[:, None] for column in maps.T)
-    dx = a * found.x[:, 0] - b * found.x[:, 1] + c - found.y[:, 0]
-    dy = b * found.x[:, 0] + a * found.x[:, 1] + d - found.y[:, 1]
-    growth = a**2 + b**2
-    squares = (dx**2 + dy**2) * (1 + 1 / growth) / 2
+    factors, shifts = maps[:, 0] + 1j * maps[:, 1], maps[:, 2] + 1j * maps[:, 3]
+    off = np.multiply.outer(factors, found.x[:, 0] + 1j * found.x[:, 1])
+    off += shifts[:, None]
+    off -= found.y[:, 0] + 1j * found.y[:, 1]
+    growths = np.abs(factors)
+    squares = (off.real**2 + off.imag**2) * (1 + 1 / growths[:, None] ** 2) / 2
     sigma = coarseness * found.sigma
-    maps_near, near = np.nonzero(squares < 2 * _NOWHERE * sigma**2)
+    maps_near, near = np.divmod(np.flatnonzero(squares < 2 * _NOWHERE * sigma**2), len(found.x))
     gains = _point_gains(squares[maps_near, near], found.area, sigma)
     if found.has_frames:
-        turns, sizes = np.arctan2(b, a)[maps_near, 0], np.log(growth)[maps_near, 0] / 2
-        turn = _wrap((found.angles_y - found.angles_x)[near] - turns)
-        gains = gains * _frame_gains(turn, np.log(found.scales_y / found.scales_x)[near] - sizes)
-    nats = np.tile(_nats(found.trusts, np.zeros(1)), (len(maps), 1))
+        turn = _wrap((found.angles_y - found.angles_x)[near] - np.angle(factors)[maps_near])
+        gains = gains * _frame_gains(turn, found.log_growths[near] - np.log(growths)[maps_near])
+    nats = np.empty(squares.shape)
+    nats[:] = _nats(found.trusts, np.zeros(1))
     nats[maps_near, near] = _nats(found.trusts[near], gains)
     return nats
 
 
-def weigh_homography(found: Correspondences, matrix: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
-    """Return (P,) nats of every match under a homography; none where it folds the picture over or tears it.
+def measure_homography(found: Correspondences, matrix: FloatRows) -> Residuals:
+    """Measure every match under a homography; all are far off where it folds the picture over or tears it.
 
     Args:
         matrix: (3, 3), query to photo, in the coordinates of Correspondences.
     """
+    adjugate, determinant = _adjugate(matrix)
     forth, depths = project(matrix, found.x)
-    back, _ = project(np.linalg.pinv(matrix).astype(np.float64), found.y)
+    back, _ = project(adjugate, found.y)
     squares = (((forth - found.y) ** 2).sum(axis=1) + ((back - found.x) ** 2).sum(axis=1)) / 2
-    slopes = _slopes(matrix, forth, depths)
-    growth = slopes[:, 0, 0] * slopes[:, 1, 1] - slopes[:, 0, 1] * slopes[:, 1, 0]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        growth = determinant / depths**3
     torn = (depths * np.sign(matrix[2, 2]) <= 0) | ~(growth > _SCALES[0]) | ~(growth < _SCALES[1])
     squares = np.where(torn | ~np.isfinite(squares), _FAR, squares)
-    gains = _point_gains(squares, found.area, coarseness * found.sigma)
-    if found.has_frames:
-        arms = np.stack([np.cos(found.angles_x), np.sin(found.angles_x)], axis=1)
-        turned = np.einsum("pij,pj->pi", slopes, arms)
-        turn = _wrap(found.angles_y - np.arctan2(turned[:, 1], turned[:, 0]))
-        sizes = np.log(found.scales_y / found.scales_x) - np.log(np.clip(growth, *_SCALES)) / 2
-        gains = gains * _frame_gains(turn, sizes)
-    return _nats(found.trusts, gains)
+    if not found.has_frames:
+        return Residuals(found, squares, np.ones(len(squares)))
+    # The derivative's product with an arm, times the square of the depth.
+    turned = found.arms_x @ matrix[:2, :2].T * depths[:, None] - _numerators(matrix, found.x) * (
+        found.arms_x @ matrix[2, :2, None]
+    )
+    turn = _wrap(found.angles_y - np.arctan2(turned[:, 1], turned[:, 0]))
+    sizes = found.log_growths - np.log(np.where(torn, 1.0, growth)) / 2
+    return Residuals(found, squares, _frame_gains(turn, sizes))
 
 
 def weigh_fundamental(found: Correspondences, matrix: FloatRows, *, coarseness: float = 1.0) -> FloatRows:
@@ -152,9 +188,24 @@ def weigh_fundamental(found: Correspondences, matrix: FloatRows, *, coarseness: 
 
 def project(matrix: FloatRows, points: FloatRows) -> tuple[FloatRows, FloatRows]:
     """Return (P, 2) images of points under a homography, and the (P,) denominators."""
+    depths = points @ matrix[2, :2] + matrix[2, 2]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        homogeneous = np.column_stack([points, np.ones(len(points))]) @ matrix.T
-        return homogeneous[:, :2] / homogeneous[:, 2:], homogeneous[:, 2]
+        return _numerators(matrix, points) / depths[:, None], depths
+
+
+def _numerators(matrix: FloatRows, points: FloatRows) -> FloatRows:
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _adjugate(matrix: FloatRows) -> tuple[FloatRows, float]:
+    """Return the inverse times the determinant, and the determinant."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    adjugate = [
+        [e * i - f * h, c * h - b * i, b * f - c * e],
+        [f * g - d * i, a * i - c * g, c * d - a * f],
+        [d * h - e * g, b * g - a * h, a * e - b * d],
+    ]
+    return np.array(adjugate), a * adjugate[0][0] + b * adjugate[1][0] + c * adjugate[2][0]
 
 
 def _nats(trusts: FloatRows, gains: FloatRows) -> FloatRows:
@@ -171,13 +222,6 @@ def _frame_gains(turn: FloatRows, sizes: FloatRows) -> FloatRows:
     growths = np.exp(-(sizes**2) / (2 * _SCALE_SIGMA**2)) * _SCALE_RANGE / (np.sqrt(2 * np.pi) * _SCALE_SIGMA)
     right = 1 - _FRAME_OUTLIERS
     return np.asarray((right * turns + _FRAME_OUTLIERS) * (right * growths + _FRAME_OUTLIERS))
-
-
-def _slopes(matrix: FloatRows, images: FloatRows, depths: FloatRows) -> FloatRows:
-    """Return the (P, 2, 2) derivative of a homography at each point."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        slopes = (matrix[None, :2, :2] - images[:, :, None] * matrix[2, :2]) / depths[:, None, None]
-    return np.nan_to_num(slopes, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _wrap(radians: FloatRows) -> FloatRows:

@@ -7,7 +7,7 @@ matrices where the scene is deep.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from overlap.verify.evidence import (
     PARAMETER_NATS,
     SIMILARITY_PARAMETERS,
     Correspondences,
+    Residuals,
+    measure_homography,
     weigh_fundamental,
-    weigh_homography,
     weigh_similarities,
 )
 from overlap.verify.match import FloatRows
@@ -37,6 +38,14 @@ _PIXELS = 1000.0
 _USAC_MATCHES = 300
 _USAC_TRUST = 0.02
 _USAC_SIGMAS = 2.0
+# How coarsely matches are weighed, and what is fitted to those that speak for the model before.
+_ROUNDS = (
+    (3.0, AFFINE_PARAMETERS),
+    (2.0, AFFINE_PARAMETERS),
+    (1.0, AFFINE_PARAMETERS),
+    (2.0, HOMOGRAPHY_PARAMETERS),
+    (1.0, HOMOGRAPHY_PARAMETERS),
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,10 @@ class Model:
         return np.flatnonzero(self.nats > INLIER_NATS)
 
 
+# By what is fitted and to which matches.
+_Fits: TypeAlias = dict[tuple[int, bytes], tuple[Model, Residuals] | None]
+
+
 def find_models(found: Correspondences, *, seed: int) -> list[Model]:
     """Return the models that were tried, most evidence first; none where no model can be drawn at all.
 
@@ -75,15 +88,13 @@ def find_models(found: Correspondences, *, seed: int) -> list[Model]:
         found: matches, most trusted first.
         seed: of OpenCV's sampling.
     """
-    similar = find_similarities(found)
-    models = [refine(found, model) for model in similar]
-    if models and max(model.evidence for model in similar) >= _HOPELESS_NATS:
+    starts, deep = find_similarities(found), None
+    if starts and max(model.evidence for model in starts) >= _HOPELESS_NATS:
         sampled = sample_homography(found, seed=seed)
-        if sampled is not None:
-            models += [sampled, refine(found, sampled)]
+        starts += [] if sampled is None else [sampled]
         deep = sample_fundamental(found, seed=seed)
-        if deep is not None:
-            models.append(deep)
+    fits: _Fits = {}
+    models = [refine(found, start, fits) for start in starts] + ([] if deep is None else [deep])
     return sorted(models, key=lambda model: -model.evidence)
 
 
@@ -99,18 +110,22 @@ def find_similarities(found: Correspondences) -> list[Model]:
     return [_similarity(*each) for each in zip(best, weigh_similarities(found, best), strict=True)]
 
 
-def refine(found: Correspondences, model: Model) -> Model:
-    """Fit an affinity, then a homography, to what a model explains, from coarse to fine; return the best of all."""
-    best, matrix = model, model.matrix
-    affine = ((coarseness, _fit_affinity) for coarseness in (3.0, 2.0, 1.0))
-    projective = ((coarseness, _fit_homography) for coarseness in (2.0, 1.0))
-    for coarseness, fit in (*affine, *projective):
-        fitted = fit(found, weigh_homography(found, matrix, coarseness=coarseness))
+def refine(found: Correspondences, model: Model, fits: _Fits) -> Model:
+    """Fit an affinity, then a homography, to what a model explains, from coarse to fine; return the best of all.
+
+    Args:
+        fits: what was fitted to these matches already, and gets more: other models often explain the same of them.
+    """
+    best, residuals = model, measure_homography(found, model.matrix)
+    for coarseness, n_parameters in _ROUNDS:
+        rows = np.flatnonzero(residuals.weigh(coarseness) > INLIER_NATS)
+        key = n_parameters, rows.tobytes()
+        if key not in fits:
+            fits[key] = _fit(found, rows, n_parameters)
+        fitted = fits[key]
         if fitted is None:
             break
-        if fitted.evidence > best.evidence:
-            best = fitted
-        matrix = fitted.matrix
+        best, residuals = max(best, fitted[0], key=lambda each: each.evidence), fitted[1]
     return best
 
 
@@ -122,7 +137,7 @@ def sample_homography(found: Correspondences, *, seed: int) -> Model | None:
     if matrix is None:
         return None
     matrix = _to_pixels(-1) @ matrix @ _to_pixels(1)
-    return Model("homography", matrix, weigh_homography(found, matrix), HOMOGRAPHY_PARAMETERS)
+    return Model("homography", matrix, measure_homography(found, matrix).weigh(), HOMOGRAPHY_PARAMETERS)
 
 
 def sample_fundamental(found: Correspondences, *, seed: int) -> Model | None:
@@ -174,31 +189,33 @@ def _similarity(parameters: FloatRows, nats: FloatRows) -> Model:
     return Model("homography", np.array([[a, -b, c], [b, a, d], [0.0, 0.0, 1.0]]), nats, SIMILARITY_PARAMETERS)
 
 
-def _fit_affinity(found: Correspondences, nats: FloatRows) -> Model | None:
+def _fit(found: Correspondences, rows: NDArray[np.int64], n_parameters: int) -> tuple[Model, Residuals] | None:
+    matrix = (_fit_affinity if n_parameters == AFFINE_PARAMETERS else _fit_homography)(found, rows)
+    if matrix is None:
+        return None
+    residuals = measure_homography(found, matrix)
+    return Model("homography", matrix, residuals.weigh(), n_parameters), residuals
+
+
+def _fit_affinity(found: Correspondences, rows: NDArray[np.int64]) -> FloatRows | None:
     """Fit by least squares, every inlier by its trust."""
-    rows = np.flatnonzero(nats > INLIER_NATS)
     if len(rows) < 4:
         return None
     weights = np.sqrt(found.trusts[rows])[:, None]
     design = np.column_stack([found.x[rows], np.ones(len(rows))])
     solution, _, rank, _ = np.linalg.lstsq(design * weights, found.y[rows] * weights, rcond=1e-6)
-    if rank < 3:
-        return None
-    matrix = np.vstack([solution.T, [0.0, 0.0, 1.0]])
-    return Model("homography", matrix, weigh_homography(found, matrix), AFFINE_PARAMETERS)
+    return np.vstack([solution.T, [0.0, 0.0, 1.0]]) if rank == 3 else None
 
 
-def _fit_homography(found: Correspondences, nats: FloatRows) -> Model | None:
+def _fit_homography(found: Correspondences, rows: NDArray[np.int64]) -> FloatRows | None:
     import cv2
 
-    rows = np.flatnonzero(nats > INLIER_NATS)
     if len(rows) < 6:
         return None
     matrix, _ = cv2.findHomography(found.x[rows] * _PIXELS, found.y[rows] * _PIXELS, 0)
     if matrix is None or not np.isfinite(matrix).all():
         return None
-    matrix = _to_pixels(-1) @ matrix @ _to_pixels(1)
-    return Model("homography", matrix, weigh_homography(found, matrix), HOMOGRAPHY_PARAMETERS)
+    return np.asarray(_to_pixels(-1) @ matrix @ _to_pixels(1))
 
 
 def _to_pixels(power: int) -> FloatRows:

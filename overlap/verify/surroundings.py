@@ -35,7 +35,7 @@ def weigh_surroundings(
         used: (I,) rows of the query's features that the model rests on already.
         sigma: see Correspondences.
     """
-    x, y = centre(query), centre(photo)
+    x, y = (centre(one.xy_px, one.size_px) for one in (query, photo))
     rows, images = _carry_over(x, matrix, photo.size_px, used)
     here = _cosines(query, photo, rows, images, y, sigma)
     shifts = [np.array(side) * _SHIFT_SIGMAS * sigma for side in _SIDES]

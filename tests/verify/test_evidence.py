@@ -7,8 +7,8 @@ from overlap.tables import LocalFeatures
 from overlap.verify.evidence import (
     Correspondences,
     gather,
+    measure_homography,
     weigh_fundamental,
-    weigh_homography,
     weigh_similarities,
 )
 from overlap.verify.match import Matches
@@ -72,7 +72,7 @@ def test_nats_of_a_similarity_by_hand_in_both_writings(frames):
     ]
     assert max(wanted) > 2
     assert min(wanted) < 0
-    np.testing.assert_allclose(weigh_homography(found, matrix), wanted, atol=1e-9)
+    np.testing.assert_allclose(measure_homography(found, matrix).weigh(), wanted, atol=1e-9)
     np.testing.assert_allclose(
         weigh_similarities(found, np.array([[a, b, c, d]]), coarseness=1.0)[0], wanted, atol=1e-9
     )
@@ -101,7 +101,7 @@ def test_nats_of_a_homography_use_its_local_stretch_and_turn():
             growth=math.sqrt(np.linalg.det(slopes)),
             turned=lambda _, arm=arm: math.atan2(arm[1], arm[0]),
         )
-        assert weigh_homography(found, matrix)[p] == pytest.approx(wanted, abs=1e-5)
+        assert measure_homography(found, matrix).weigh()[p] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_mirror_a_collapse_and_a_tear_explain_nothing():
@@ -113,7 +113,7 @@ def test_a_mirror_a_collapse_and_a_tear_explain_nothing():
     ):
         z = np.column_stack([found.x, np.ones(9)]) @ matrix.T
         found.y[:] = z[:, :2] / z[:, 2:]
-        nats = weigh_homography(found, matrix)
+        nats = measure_homography(found, matrix).weigh()
         assert (nats[(z[:, 2] * matrix[2, 2] <= 0) | (abs(matrix[2, 0]) < 1)] < 0).all()
 
 
