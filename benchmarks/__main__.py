@@ -1,4 +1,4 @@
-"""All benchmarks that need no GPU: ``make bench``, or ``python -m benchmarks [NAME ...]`` for some.
+"""All benchmarks: ``make bench``, or ``python -m benchmarks [NAME ...]`` for some.
 
 Results go to docs/benchmarks.json, where a name that was not measured again keeps its line and date, and from there to
 docs/benchmarks.md with its plot.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import colmap, extraction, growth, overhead, pairs, planning, search
+from benchmarks import colmap, extraction, growth, network, overhead, pairs, planning, search
 from benchmarks.page import read_results, write_page
 from benchmarks.results import Result, one_thread, today
 
@@ -21,6 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Iterator[Result]]] = Map
     {
         "overhead": overhead.measure,
         "extraction": extraction.measure,
+        "network": network.measure,
         "search": search.measure,
         "growth": growth.measure,
         "verification": pairs.measure,
@@ -58,12 +59,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; without one, all")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of benchmarks.json and benchmarks.md")
     parser.add_argument("--photos", type=Path, help="a folder of real photos, as docs/photos.md describes it")
-    parser.add_argument(
-        "--search-sizes", type=_size, nargs="+", default=[(1_580_470, 140), (200_000, 11_455)], metavar="PHOTOSxPROBES"
-    )
+    sizes = [(1_580_470, 140), (1_580_470, 11_455)]
+    parser.add_argument("--search-sizes", type=_size, nargs="+", default=sizes, metavar="PHOTOSxPROBES")
     parser.add_argument("--search-index-photos", type=int, default=20_000)
     parser.add_argument("--growth-sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--extraction-photos", type=int, default=60)
+    parser.add_argument("--network", default="gem_resnet50", metavar="METHOD_BACKBONE")
+    parser.add_argument("--network-px", type=int, default=512, help="longer side of a photo")
     parser.add_argument("--verification-share", type=float, default=0.2, help="share of all pairs that is compared")
     parser.add_argument("--colmap-pairs", type=int, default=60)
     parser.add_argument("--cache", type=Path, help="folder that keeps local features between runs")

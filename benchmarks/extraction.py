@@ -28,7 +28,7 @@ from overlap.images import PhotoLimits, decode_photo, encode_jpeg, load_photo, r
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Measure reading, decoding, and what the pipeline does with a photo."""
     with tempfile.TemporaryDirectory(prefix="extraction-") as name:
-        rows = _write_archive(Path(name) / "images_000.tar", options)
+        rows = write_archive(Path(name) / "images_000.tar", options)
         yield from _compare(rows)
 
 
@@ -82,7 +82,8 @@ def _rate(items: list[Any], work: Callable[[Any], Any]) -> float:
     return len(items) / max(time.process_time() - began, 1e-9)
 
 
-def _write_archive(path: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+def write_archive(path: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Write photos into an archive and return what IMAGES says of each that is needed to read it."""
     with tarfile.open(path, "w") as archive:
         for photo in _photos(path.parent, options):
             archive.add(photo, arcname=photo.name)

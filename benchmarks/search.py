@@ -1,6 +1,6 @@
 """Exact search over stored shards against faiss.IndexFlatIP holding everything, reading included for both.
 
-    python -m benchmarks search [--search-photos 1580470] [--search-probes 140]
+    python -m benchmarks search [--search-sizes 1580470x140 1580470x11455]
 
 Shards of 1,000 x 2,048 half-precision unit rows, as the pipeline stores them, are generated in a folder and deleted
 afterwards. Each method runs in a fresh process, after the system was asked to forget the files. The index is filled in
@@ -8,6 +8,7 @@ place, without the copies of ``add``, and with the same conversion from half pre
 """
 
 import argparse
+import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -30,15 +31,16 @@ _PEER = "faiss.IndexFlatIP"
 
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Compare both, for the queries alone and for all evaluation photos, and the indexes beside."""
-    for n_photos, n_probes in options.search_sizes:
-        yield from _compare(n_photos, n_probes)
+    for n_photos, sizes in itertools.groupby(options.search_sizes, key=lambda size: size[0]):
+        with tempfile.TemporaryDirectory(prefix="search-") as name:
+            write_shards(Path(name), n_photos)
+            for _, n_probes in sizes:
+                yield from _compare(Path(name), n_photos, n_probes)
     yield from _measure_indexes(options.search_index_photos)
 
 
-def _compare(n_photos: int, n_probes: int) -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(prefix="search-") as name:
-        write_shards(Path(name), n_photos)
-        found = {method: _run(method, Path(name), n_probes) for method in ("exact", "flat")}
+def _compare(folder: Path, n_photos: int, n_probes: int) -> Iterator[Result]:
+    found = {method: _run(method, folder, n_probes) for method in ("exact", "flat")}
     ours, peer = found["exact"], found["flat"]
     same = measure_overlap(ours["image_ids"], peer["image_ids"])
     what = f"search: {n_probes:,} probes in {n_photos:,} x {SIZE}"

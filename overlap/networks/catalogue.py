@@ -183,7 +183,16 @@ def load_network(
     else:
         check_weights(network.state_dict(), weights, name=name, source=str(path), advice=_ADVICE)
         network.load_state_dict(weights, strict=False)
-    return network.eval().to(device)
+    return for_inference(network, device=device)
+
+
+def for_inference(network: nn.Module, *, device: str) -> nn.Module:
+    """Put a network into evaluation mode, and channels last: convolutions are faster so, on a GPU and on a CPU."""
+    import torch
+
+    network.eval().to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def load_trunk(network: nn.Module, path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from overlap.errors import ConfigError
-from overlap.networks.catalogue import NETWORKS, build_network
+from overlap.networks.catalogue import NETWORKS, build_network, for_inference
 from overlap.networks.settings import Settings
 from overlap.networks.weights import check_weights, read_checkpoint
 
@@ -145,7 +145,7 @@ def open_saved(path: Path, saved: Saved, *, device: str = "cpu") -> nn.Module:
     """
     network = build_network(saved.spec.name, dimensions=saved.spec.dimensions, settings=saved.spec.settings)
     load_saved(network, path, saved, name=saved.spec.name)
-    return network.eval().to(device)
+    return for_inference(network, device=device)
 
 
 def load_saved(network: nn.Module, path: Path, saved: Saved, *, name: str) -> None:

@@ -17,7 +17,7 @@ from overlap.descriptors.batches import load_scaled
 from overlap.descriptors.exported import load_exported
 from overlap.descriptors.extract import describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
-from overlap.devices import choose_device
+from overlap.devices import choose_device, use_large_pages
 from overlap.errors import ConfigError, DataError
 from overlap.features.catalogue import extract_root_sift
 from overlap.images import PhotoLimits, Pixels
@@ -49,7 +49,7 @@ from overlap.workers import count_cores
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSION = 1
+_VERSION = 2
 _SEARCH_VERSION = 2
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
@@ -300,6 +300,7 @@ def _root_sift(pixels: Pixels) -> FloatArray:
 
 @lru_cache(maxsize=1)
 def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]:
+    use_large_pages()
     network = _open_network(settings, device=choose_device(settings.device, key="descriptors.device"))
     if not settings.compile:
         return network

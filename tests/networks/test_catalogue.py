@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from overlap.errors import ConfigError
-from overlap.networks.catalogue import BACKBONES, NETWORKS, build_network, load_network, load_trunk
+from overlap.networks.catalogue import BACKBONES, NETWORKS, build_network, for_inference, load_network, load_trunk
 from overlap.networks.settings import (
     CiderSettings,
     DolgSettings,
@@ -88,6 +89,15 @@ def test_no_network_lets_photos_of_a_batch_touch_each_other(network: nn.Module) 
     with torch.inference_mode():
         alone = torch.cat([network(photo[None]) for photo in batch])
         torch.testing.assert_close(network(batch), alone, atol=1e-5, rtol=0)
+
+
+def test_every_network_gives_the_same_whether_channels_come_first_or_last(network: nn.Module) -> None:
+    batch = photos(2, 3, 64, 80)
+    ready = for_inference(copy.deepcopy(network), device="cpu")
+    with torch.inference_mode():
+        expected = network(batch)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            torch.testing.assert_close(ready(batch.to(memory_format=layout)), expected, atol=1e-5, rtol=0)
 
 
 def test_every_network_gives_the_same_twice_in_evaluation_and_leaves_torch_s_generator_alone(
@@ -230,7 +240,7 @@ def test_bottlenecks_stride_on_the_3x3_convolution(stage: str, stride: int) -> N
 
 
 def test_a_saved_network_loads_whole(tmp_path: Path) -> None:
-    network = build_network("gem_small", dimensions=16, seed=3).eval()
+    network = for_inference(build_network("gem_small", dimensions=16, seed=3), device="cpu")
     torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, tmp_path / "w")
     loaded = load_network("gem_small", tmp_path / "w")
     assert not loaded.training
@@ -335,7 +345,7 @@ def test_a_trunk_cannot_give_what_comes_after_it(tmp_path: Path, name: str, dime
 
 @pytest.mark.parametrize("method", sorted(NETWORKS))
 def test_every_method_s_checkpoint_loads_with_its_size(tmp_path: Path, method: str) -> None:
-    network = stir(build_network(f"{method}_small", dimensions=24, seed=3)).eval()
+    network = for_inference(stir(build_network(f"{method}_small", dimensions=24, seed=3)), device="cpu")
     torch.save({"model_state": network.state_dict(), "epoch": 3}, tmp_path / "w.pth")
     loaded = load_network(f"{method}_small", tmp_path / "w.pth")
     with torch.inference_mode():
