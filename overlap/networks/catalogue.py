@@ -191,7 +191,7 @@ def for_inference(network: nn.Module, *, device: str) -> nn.Module:
     import torch
 
     network.eval().to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     return network
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from overlap.errors import DataError
 from overlap.search.exact import Neighbours, as_neighbours, score_rows, search_exact
@@ -72,7 +73,9 @@ def search_approximate(
         raise DataError("there are no photos to build an index over; run the step descriptors first")
     probes = np.array(queries.vectors, dtype=np.float32)
     proposed = _propose(probes, shards, n_photos=n_photos, k=min(k, n_photos), kind=kind, seed=seed)
-    neighbours = as_neighbours([_rank(probe, rows, shards)[:k] for probe, rows in zip(probes, proposed, strict=True)])
+    with threadpool_limits(1, user_api="blas"):
+        ranked = [_rank(probe, rows, shards)[:k] for probe, rows in zip(probes, proposed, strict=True)]
+    neighbours = as_neighbours(ranked)
     checked = np.unique(np.linspace(0, len(probes) - 1, min(n_checked, len(probes))).round().astype(int))
     return ApproximateNeighbours(neighbours, _measure_recall(queries, shards, neighbours, checked, k=k), len(checked))
 

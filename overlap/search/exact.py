@@ -71,8 +71,12 @@ def search_exact(
     probes = np.array(queries.vectors, dtype=np.float32)
     if not len(probes):
         return as_neighbours([])
-    parts = [probes[start : start + _QUERY_BLOCK] for start in range(0, len(probes), _QUERY_BLOCK)]
-    lengths = [measure_longest(part, "the queries", queries.image_ids) for part in parts]
+    starts = range(0, len(probes), _QUERY_BLOCK)
+    parts = [probes[start : start + _QUERY_BLOCK] for start in starts]
+    lengths = [
+        measure_longest(part, "the queries", queries.image_ids[start:])
+        for start, part in zip(starts, parts, strict=True)
+    ]
     near = [Near(len(part), k=k) for part in parts]
 
     def look(cut: tuple[int, list[Descriptors]]) -> None:
@@ -92,7 +96,7 @@ def score_rows(query: FloatArray, rows: NDArray[np.floating]) -> FloatArray:
     """Return the inner products of one query (D,) with rows (M, D), one by one.
 
     Each is a function of its two vectors alone. A matrix product is not: its sums run in an order that changes with the
-    matrices' shapes and the threads.
+    matrices' shapes and the threads. Rows of over 10,000 numbers want linear algebra of one thread, which cuts them else.
     """
     return _score_pairs(query[None], np.zeros(len(rows), np.int64), rows, np.arange(len(rows)))
 

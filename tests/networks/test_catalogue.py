@@ -94,6 +94,8 @@ def test_no_network_lets_photos_of_a_batch_touch_each_other(network: nn.Module) 
 def test_every_network_gives_the_same_whether_channels_come_first_or_last(network: nn.Module) -> None:
     batch = photos(2, 3, 64, 80)
     ready = for_inference(copy.deepcopy(network), device="cpu")
+    wide = [weight for weight in ready.parameters() if weight.ndim == 4 and min(weight.shape[1:]) > 1]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in wide)
     with torch.inference_mode():
         expected = network(batch)
         for layout in (torch.contiguous_format, torch.channels_last):

@@ -209,3 +209,10 @@ def test_what_fails_while_the_last_product_is_looked_at_is_not_lost(monkeypatch)
     photos = Descriptors(["a", "b"], np.eye(2, dtype=np.float32))
     with pytest.raises(MemoryError, match="no room to look"):
         search_exact(photos, [photos], k=1)
+
+
+def test_an_undefined_query_is_named_wherever_it_stands():
+    queries = random_descriptors(4100, 4, seed=0, prefix="q")
+    queries.vectors[4098, 2] = np.nan
+    with pytest.raises(DataError, match=r"the queries: the descriptor of q04098 holds"):
+        search_exact(queries, [], k=1)

@@ -1,12 +1,15 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from overlap.config import SearchConfig, load_config
+from overlap.config import DescriptorsConfig, SearchConfig, load_config
 from overlap.errors import ConfigError
 from overlap.search.exact import search_exact
+from overlap.steps import retrieve
 from overlap.steps.gpu import load_product, product_on
+from overlap.steps.photos import read_sets
 from overlap.steps.pipeline import curate
 from overlap.tables import Descriptors
 
@@ -44,3 +47,25 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_photo_is_described(
     with open_quietly(config) as run, pytest.raises(ConfigError, match=key):
         curate(run)
     assert sorted(config.store.glob("descriptors/*")) == described
+
+
+def test_a_network_is_loaded_after_large_pages_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    monkeypatch.setattr(retrieve, "_open_network", lambda *_, **__: os.environ["THP_MEM_ALLOC_ENABLE"])
+    (tmp_path / "network.pt2").touch()
+    settings = DescriptorsConfig(kind="exported", path=tmp_path / "network.pt2", device="cpu")
+    assert retrieve._load_network.__wrapped__(settings) == "1"
+
+
+def test_photos_that_are_asked_about_in_several_searches_have_the_same_neighbours(
+    copy_curated, open_quietly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_config(copy_curated(tmp_path, "1"), ["run.workers=1"])
+    with open_quietly(config) as run:
+        sets = read_sets(run)
+        described = retrieve.describe_sets(run, sets)
+        asked = sets.training.images["image_id"].to_pylist()[::3]
+        whole = retrieve.search_training(run, sets, described, asked)
+        monkeypatch.setattr(retrieve, "_PROBES_AT_ONCE", 4)
+        assert retrieve.search_training(run, sets, described, asked).equals(whole)
+    assert set(whole["query_id"].to_pylist()) == set(asked)
