@@ -96,7 +96,7 @@ def score_rows(query: FloatArray, rows: NDArray[np.floating]) -> FloatArray:
     """Return the inner products of one query (D,) with rows (M, D), one by one.
 
     Each is a function of its two vectors alone. A matrix product is not: its sums run in an order that changes with the
-    matrices' shapes and the threads. Rows of over 10,000 numbers want linear algebra of one thread, which cuts them else.
+    matrices' shapes and the threads. Rows of over 10,000 numbers want linear algebra of one thread.
     """
     return _score_pairs(query[None], np.zeros(len(rows), np.int64), rows, np.arange(len(rows)))
 

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from overlap.verify.evidence import Correspondences
-from overlap.verify.geometry import find_models, find_similarities, sample_fundamental, sample_homography
+from overlap.verify.evidence import HOMOGRAPHY_PARAMETERS, Correspondences
+from overlap.verify.geometry import find_models, find_similarities, refine, sample_fundamental, sample_homography
 
 
 def scene(seed, *, right, wrong, frames=True, noise=0.002):
@@ -54,6 +54,17 @@ def test_frames_find_a_model_among_two_percent_right_matches():
     right, found = scene(1, right=12, wrong=100)
     best = find_similarities(found)[0]
     assert right[best.inliers].sum() >= 3
+
+
+def test_the_same_matches_get_a_homography_after_an_affinity():
+    """Every match speaks for both, so only the kind of fit tells what was fitted already."""
+    _, found = scene(3, right=60, wrong=0)
+    starts = find_similarities(found)
+    fits = {}
+    refined = [refine(found, start, fits) for start in starts]
+    assert max(refined, key=lambda model: model.evidence).n_parameters == HOMOGRAPHY_PARAMETERS
+    for start, model in zip(starts, refined, strict=True):
+        np.testing.assert_array_equal(refine(found, start, {}).matrix, model.matrix)
 
 
 def test_the_same_seed_gives_the_same_model():
