@@ -136,14 +136,16 @@ class ReviewConfig(Section):
 
     ``database`` is a SQLAlchemy URL, by default SQLite in the store. People are asked about pairs from ``threshold``
     on, by default a preset below verify.threshold: a policy without people believes only what reaches the latter,
-    doubtful pairs are for people. ``reviewers`` judge an item at most;
-    ``shared_share`` of the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer
-    sees has a known answer.
+    doubtful pairs are for people. ``reviewers`` judge an item at most; ``figures``: when no further vote can change
+    what is removed, they go on until none can change either which queries show a removed landmark. ``shared_share`` of
+    the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer sees has a known
+    answer.
     """
 
     database: str | None = None
     threshold: Fraction | None = None
     reviewers: Count = 3
+    figures: bool = True
     seed: int = 0
     shared_share: Fraction = 0.1
     gold_share: Fraction = 0.05

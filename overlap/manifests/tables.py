@@ -34,21 +34,25 @@ def read_list(path: Path) -> dict[int, str]:
 
 
 def removals_table(path: Path) -> pa.Table:
-    """Read a release's removals.csv.
+    """Read a release's removals.csv; older ones do not say what was not asked, and lack these columns.
 
     Raises:
         DataError: it is no CSV with the columns of REASONED, or a cell does not fit its column.
         ValueError: a number is none.
     """
-    rows = [_typed(cells) for _, cells in read_rows(path, REASONED.names)]
-    return as_table(rows, REASONED)
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline().rstrip("\r\n").split(",")
+    schema = pa.schema([column for column in REASONED if column.name in header or not column.nullable])
+    rows = [_typed(cells, schema) for _, cells in read_rows(path, schema.names)]
+    return as_table(rows, schema)
 
 
-def _typed(cells: list[str]) -> dict[str, object]:
+def _typed(cells: list[str], schema: pa.Schema) -> dict[str, object]:
     row: dict[str, object] = {}
-    for column, cell in zip(REASONED, cells, strict=True):
+    for column, cell in zip(schema, cells, strict=True):
         number, several = pa.types.is_int64(column.type), pa.types.is_list(column.type)
-        row[column.name] = int(cell) if number else cell.split() if several else cell
+        unknown = number and column.nullable and not cell
+        row[column.name] = None if unknown else int(cell) if number else cell.split() if several else cell
     return row
 
 

@@ -17,15 +17,14 @@ from overlap.datasets.catalogue import read_evaluation_set
 from overlap.datasets.sets import EvaluationSet
 from overlap.evaluation.groups import group_queries
 from overlap.features.catalogue import load_matcher
-from overlap.policy import load_policy
 from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk
-from overlap.review.fate import Rule
 from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, keep_connections
 from overlap.steps.closure import read_links, read_proposals
+from overlap.steps.decisions import rule_of
 from overlap.steps.photos import read_photos
-from overlap.steps.review import open_reviews, rule_of_policy
+from overlap.steps.review import open_reviews
 from overlap.steps.verify import open_features
 from overlap.tables import REVIEW_ITEMS, as_table
 from overlap.verify.pairs import verify_pair
@@ -70,11 +69,6 @@ class Lines:
 
     query_xy: NDArray[np.float64]
     photo_xy: NDArray[np.float64]
-
-
-def rule_of(config: Config) -> Rule:
-    """Return what of the policy decides who need not be asked any more."""
-    return rule_of_policy(config, load_policy(config.policy.name))
 
 
 def open_desk(config: Config) -> Desk:

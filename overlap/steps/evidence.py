@@ -182,7 +182,7 @@ def _draw_pair(task: _Drawing, pair: PairEvidence) -> dict[str, Any]:
 
 def _named(pair: PairEvidence) -> dict[str, Any]:
     asked = {"evaluation_set": pair.evaluation_set, "query_id": pair.query_id, "image_id": pair.image_id}
-    return {**asked, "confirmed": pair.confirmed, "answers": dict(pair.answers), **pair.verified}
+    return {**asked, "state": pair.state, "answers": dict(pair.answers), **pair.verified}
 
 
 def _digest(row: Row, limits: PhotoLimits) -> str | None:

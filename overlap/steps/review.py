@@ -10,10 +10,8 @@ import pyarrow as pa
 
 from overlap.config import Config, fingerprint
 from overlap.errors import CheckError, ConfigError
-from overlap.policy import Policy
 from overlap.review import reviewers
 from overlap.review.desk import now_ms
-from overlap.review.fate import Rule
 from overlap.review.queue import build_items
 from overlap.review.store import ReviewStore, open_store
 from overlap.review.votes import export_votes as export_file
@@ -29,18 +27,6 @@ from overlap.verify.pairs import review_threshold_of
 def open_reviews(config: Config) -> ReviewStore:
     """Open the review store of a config: its database, or SQLite in the store's folder."""
     return open_store(config.review.database or config.store / "reviews.sqlite")
-
-
-def rule_of_policy(config: Config, policy: Policy) -> Rule:
-    """Return what of a policy decides who need not be asked any more."""
-    return Rule(
-        confirmations=policy.confirmations,
-        per_query=policy.per_query,
-        ties=policy.ties,
-        text=policy.text or policy.closure or policy.audit,
-        unsure_confirms=policy.unsure_confirms,
-        reviewers=config.review.reviewers,
-    )
 
 
 def build_queue(run: Run, verified: pa.Table, text: pa.Table) -> pa.Table:

@@ -1,13 +1,17 @@
 """How far a run is."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from overlap.config import Config
+from overlap.decisions.decide import decide_items, describe_review
+from overlap.steps.decisions import rule_of
 from overlap.steps.journal import add_up, read_last_run
 from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
 from overlap.steps.run import SECTIONS, read_record, settings_of
 from overlap.store import Store
+from overlap.tables import STATES
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -51,6 +55,11 @@ def _review_lines(config: Config) -> list[str]:
     voted = set(votes["item_id"].to_pylist())
     by_reviewer = votes.group_by("reviewer").aggregate([("item_id", "count")]).sort_by("reviewer").to_pylist()
     lines = [f"review: {len(voted):,} of {items.num_rows:,} items have a vote"]
+    if items.num_rows:
+        decisions, *needed = decide_items(rule_of(config), items=items, votes=votes)
+        states = Counter(decisions["state"].to_pylist())
+        counted = ", ".join(f"{states[name]:,} {name.replace('_', ' ')}" for name in STATES)
+        lines = [f"{lines[0]}: {counted}", f"  {describe_review(*needed)}"]
     return [*lines, *(f"  {row['reviewer']}: {row['item_id_count']:,} votes" for row in by_reviewer)]
 
 

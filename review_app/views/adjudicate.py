@@ -7,6 +7,7 @@ from overlap.review.reviewers import Reviewer
 from overlap.review.summary import Standing, answers_by_item, find_standings
 from review_app.room import Room
 from review_app.views.evidence import show_group
+from review_app.views.outcomes import say_outcome
 
 
 def show(room: Room, reviewer: Reviewer) -> None:
@@ -20,9 +21,9 @@ def show(room: Room, reviewer: Reviewer) -> None:
     st.caption(
         "Landmarks with a confirmed photo. A second look puts all groups of a landmark before every reviewer again."
     )
-    alone = [each for each in standings if each.rests_on_one]
-    disputed = [each for each in standings if not each.rests_on_one and each.no]
-    agreed = [each for each in standings if not each.rests_on_one and not each.no]
+    disputed = [each for each in standings if each.outcome["disputed"]]
+    alone = [each for each in standings if each.rests_on_one and not each.outcome["disputed"]]
+    agreed = [each for each in standings if not each.rests_on_one and not each.outcome["disputed"]]
     tabs = st.tabs([f"On a single yes ({len(alone)})", f"Disputed ({len(disputed)})", f"Agreed ({len(agreed)})"])
     for tab, kind in zip(tabs, (alone, disputed, agreed), strict=True):
         with tab:
@@ -37,10 +38,9 @@ def _show_landmark(room: Room, reviewer: Reviewer, standing: Standing, answers: 
     with st.container(border=True):
         words, button = st.columns([4, 1], vertical_alignment="center")
         words.text(room.gallery.names.get(landmark, "") or f"landmark {landmark}")
-        words.text(
-            f"landmark {landmark} · {standing.n_confirmed} of {standing.n_items} pairs confirmed · "
-            f"yes: {', '.join(standing.yes)} · no: {', '.join(standing.no) or 'nobody'}"
-        )
+        words.text(f"landmark {landmark} · yes: {', '.join(standing.yes)} · no: {', '.join(standing.no) or 'nobody'}")
+        for line in say_outcome(room, standing):
+            words.text(line)
         button.button(
             "Asked again" if standing.asked_again else "Second look",
             key=f"look-{landmark}",

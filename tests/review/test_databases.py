@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from overlap.decisions.rule import Rule
 from overlap.errors import ReviewError
 from overlap.review import schema
 from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk, answer_task, next_task, now_ms, undo
-from overlap.review.fate import Rule
 from overlap.review.queue import item, sorted_items
 from overlap.review.reviewers import (
     add_reviewer,
