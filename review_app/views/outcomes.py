@@ -25,7 +25,7 @@ def say_outcome(room: Room, standing: Standing) -> list[str]:
     if outcome["beaten"]:
         shown = [_say_beaten(room.gallery.names, each) for each in outcome["beaten"][:_MOST_QUERIES]]
         more = f" and {len(outcome['beaten']) - len(shown)} more" if len(shown) < len(outcome["beaten"]) else ""
-        lines.append(f"Another landmark has as many confirmed photos or more for {', '.join(shown)}{more}.")
+        lines.append(f"Beaten for {', '.join(shown)}{more}.")
     return lines
 
 

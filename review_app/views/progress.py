@@ -83,7 +83,7 @@ def _show_gold(summary: Summary, reviewer: Reviewer, *, is_lead: bool) -> None:
         {
             "reviewer": name,
             "known same, confirmed": _figure(figures.sensitivity, share=True),
-            "known different, not confirmed": _figure(figures.specificity, share=True),
+            "known different, rejected": _figure(figures.specificity, share=True),
         }
         for name, figures in summary.gold.items()
         if is_lead or name == reviewer.name

@@ -101,7 +101,7 @@ def test_what_beat_a_landmark_that_stays_is_linked_with_the_queries():
     nameless = {**LANDMARK, "landmark_id": 9, "name": ""}
     text = page([LANDMARK, nameless, {**KEPT, "beaten": beaten}])
     script = "&lt;script&gt;alert(1)&lt;/script&gt;"
-    [said] = re.findall("<p>Another landmark has as many confirmed photos or more for(.*?)</p>", text, re.DOTALL)
+    [said] = re.findall("<p>Beaten for(.*?)</p>", text, re.DOTALL)
     assert " ".join(said.split()) == (
         f'q1 of s (<a href="#landmark-7">{script} 7</a>), q2 of s (<a href="#landmark-7">{script} 7</a>), '
         'q&lt;3&gt; of t (<a href="#landmark-9">landmark 9</a>).'

@@ -198,7 +198,7 @@ def test_what_beat_a_landmark_that_stays_is_linked_with_the_queries(full):
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a" and "#landmark-" in attributes["href"]]
     assert links == ["#landmark-1", "#landmark-2", "#landmark-2"]
     assert (
-        "Another landmark has as many confirmed photos or more for query_3_0 of roxford5k ( Radcliffe Camera 1 ), "
+        "Beaten for query_3_0 of roxford5k ( Radcliffe Camera 1 ), "
         "query_3_1 of rparis6k ( Panthéon 2 ), query_3_2 of rparis6k ( landmark 2 )."
     ) in page.text
 
