@@ -56,6 +56,14 @@ class PhotoLimits:
     mpx: int = 120
 
 
+class LimitError(DataError):
+    """A photo costs more than the settings allow: raise the limit that is named."""
+
+
+class UnreachableError(DataError):
+    """A photo's file can't be read: mend the disk, the network or the permissions; the file may be fine."""
+
+
 def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> bytes:
     """Read a photo's file, or its span of an archive.
 
@@ -63,23 +71,28 @@ def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> b
         row: a row of IMAGES.
 
     Raises:
-        DataError: it is missing, empty or larger than allowed.
+        LimitError: it is larger than allowed.
+        UnreachableError: it is missing, or can't be read.
+        DataError: it is empty, or has a path that no file can have.
     """
     archive = row.get("archive")
     path = Path(archive or row["path"])
     try:
         size = row["size"] if archive else path.stat().st_size
         if size > limits.mb * 1_000_000:
-            raise DataError(
+            raise LimitError(
                 f"{row['path']}: {size / 1e6:.0f} MB is over the limit of {limits.mb} MB (run.max_photo_mb)"
             )
         with path.open("rb") as file:
             file.seek(row["offset"] if archive else 0)
             content = file.read(size)
-    except (OSError, ValueError) as error:  # ValueError: a path or an offset that no file can have
-        raise DataError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UnreachableError(f"{path}: can't be read: {error.strerror or error}") from None
+    except ValueError as error:  # a path or an offset that no file can have
+        raise DataError(f"{path}: can't be read: {error}") from None
     if len(content) < max(size, 1):
-        raise DataError(f"{row['path']}: the file is {'cut short' if content else 'empty'}")
+        kind = UnreachableError if size else DataError
+        raise kind(f"{row['path']}: the file is {'cut short' if content else 'empty'}")
     return content
 
 
@@ -132,7 +145,7 @@ def load_photo(row: Mapping[str, Any], *, crop: bool = True, limits: PhotoLimits
     try:
         return decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
     except DataError as error:
-        raise DataError(f"{row['path']}: {error}") from None
+        raise type(error)(f"{row['path']}: {error}") from None
 
 
 def read_header(content: bytes) -> tuple[int, int, int]:
@@ -209,7 +222,7 @@ def stamp_status(status: os.stat_result) -> str:
 def _open_within(content: bytes, limits: PhotoLimits) -> "Image":
     photo = _open(content)
     if photo.width * photo.height > limits.mpx * 1_000_000:
-        raise DataError(
+        raise LimitError(
             f"{photo.width} x {photo.height} pixels are over the limit of {limits.mpx} megapixels (run.max_photo_mpx)"
         )
     return photo

@@ -136,9 +136,12 @@ def check_quarantine(run: Run, quarantine: pa.Table, n_photos: int) -> None:
     run.say(f"{found}; 'overlap export quarantine' lists them")
 
 
-def quarantine_row(row: Mapping[str, Any], error: DataError) -> dict[str, Any]:
-    """Return the QUARANTINE row of a photo that could not be used."""
-    return {"image_id": row["image_id"], "source": row["source"], "path": row["path"], "reason": str(error)}
+def write_quarantine(folder: Path, refused: Sequence[tuple[Mapping[str, Any], DataError]]) -> None:
+    """Write the QUARANTINE rows of a shard's photos that could not be used."""
+    rows = [
+        {**{name: row[name] for name in ("image_id", "source", "path")}, "reason": str(error)} for row, error in refused
+    ]
+    write_table(folder, "quarantine", as_table(rows, QUARANTINE))
 
 
 def join_quarantine(folders: Sequence[Path]) -> pa.Table:
