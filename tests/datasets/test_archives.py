@@ -186,7 +186,7 @@ def test_other_compression_is_named_too(make, tmp_path, start):
 @pytest.mark.timeout(10)
 def test_a_negative_size_is_refused_at_once(make, tmp_path):
     content = bytearray(make.tar(tmp_path / "images_000.tar", {"a.jpg": b"x", "b.jpg": b"y"}).read_bytes())
-    content[1024 + 124 : 1024 + 136] = b"\xff" * 10 + b"\xfa\x00"  # -1536 in base 256
+    content[1024 + 124 : 1024 + 136] = b"\xff" * 10 + b"\xfe\x00"  # -512 in base 256: the same header again
     content[1024 + 148 : 1024 + 156] = b" " * 8
     content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
     with pytest.raises(DataError, match=r"images_000\.tar: the archive is truncated or damaged"):
