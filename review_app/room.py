@@ -87,16 +87,16 @@ class Room:
     def box(self, key: PhotoKey) -> list[float] | None:
         """Return a query's box in its whole upright picture, as shares of width and height; None without one."""
         if key not in self.boxes:
-            self.boxes[key] = self._read_box(self.gallery.rows[key])
+            try:
+                self.boxes[key] = self._read_box(self.gallery.rows[key])
+            except DataError:
+                return None  # not for ever: its disk may come back
         return self.boxes[key]
 
     def _read_box(self, row: Mapping[str, Any]) -> list[float] | None:
         if row["crop_px"] is None:
             return None
-        try:
-            width, height, orientation = read_header(read_bytes(row, self.limits))
-        except DataError:
-            return None
+        width, height, orientation = read_header(read_bytes(row, self.limits))
         return upright_box(row["crop_px"], width=width, height=height, orientation=orientation)
 
     def reviewer(self, name: str, token_id: str | None) -> Reviewer | None:

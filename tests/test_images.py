@@ -1,12 +1,18 @@
 import io
 import os
+import re
 import struct
+import warnings
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mutate import mutations, within
+from pictures import ORIENTATION, before_end, chunk, drawn, encoded, exif, odd_jpegs, odd_others, segment
 from PIL import Image, ImageOps
 
 from overlap.errors import DataError
@@ -22,24 +28,6 @@ from overlap.images import (
     resize_within,
     stamp_file,
 )
-
-ORIENTATION = 0x0112
-
-
-def drawn(height=40, width=60):
-    """Draw a smooth picture without any symmetry."""
-    y, x = np.mgrid[0:height, 0:width]
-    channels = (4 * x, 255 - 5 * y, 90 + 2 * x - y)
-    return np.stack([np.clip(channel, 0, 255) for channel in channels], axis=2).astype(np.uint8)
-
-
-def encoded(pixels, kind="JPEG", orientation=None, **options):
-    exif = Image.Exif()
-    if orientation is not None:
-        exif[ORIENTATION] = orientation
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, kind, exif=exif, **options)
-    return content.getvalue()
 
 
 def upright_by_pillow(content):
@@ -170,11 +158,75 @@ def test_a_box_that_leaves_the_picture_is_refused(box):
 @pytest.mark.parametrize("name", FORMS)
 def test_a_photo_cut_anywhere_is_refused(name):
     content = FORMS[name]
-    for cut in range(0, len(content), max(1, len(content) // 400)):
+    whole = len(content) - 20 if name == "png" else len(content)  # behind its pixels: a checksum, the end
+    for cut in [*range(0, whole, max(1, whole // 400)), whole - 1]:
         with pytest.raises(DataError):
             decode_photo(content[:cut])
-    with pytest.raises(DataError):
-        decode_photo(content[:-1])
+
+
+ODD = odd_jpegs() | odd_others()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_picture_has_the_pixels_that_pillow_gives_it(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of some
+        expected = upright_by_pillow(ODD[name])
+    np.testing.assert_array_equal(decode_photo(ODD[name]), expected)
+    height, width = expected.shape[:2]
+    stored, turned = read_header(ODD[name])[:2], read_header(ODD[name])[2] > 4
+    assert stored == ((height, width) if turned else (width, height))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_brightness_of_an_odd_picture_is_that_of_its_pixels(name):
+    grey = cv2.cvtColor(decode_photo(ODD[name]), cv2.COLOR_RGB2GRAY).astype(int)
+    assert np.abs(decode_brightness(ODD[name], least_px=10**4) - grey).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (encoded(drawn(), "GIF"), "not a JPEG, PNG or WebP photo"),
+        (b"<html>404</html>", "not a JPEG, PNG or WebP photo"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "not a JPEG, PNG or WebP photo"),
+        (FORMS["webp"][:-1], r"the WebP is truncated: \d+ bytes of \d+ are there"),
+        (FORMS["webp"][:14], r"the WebP is truncated: 14 bytes of \d+ are there"),
+        (FORMS["lossless webp"][:50], r"the WebP is truncated: 50 bytes of \d+ are there"),
+        (FORMS["webp"][:12] + bytes(len(FORMS["webp"]) - 12), "the WebP is truncated or damaged: its header can't be"),
+        (FORMS["png"][:20], "the PNG is truncated or damaged: its header can't be read"),
+        (JPEG[:30], "the JPEG is truncated or damaged: its header can't be read"),
+        (FORMS["png"][:-30], "the photo can't be decoded: image file is truncated"),
+        (encoded(np.zeros((4, 5), np.uint16), "PNG"), "16 bits of grey are not read; save it with 8 bits"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(content, words):
+    with pytest.raises(DataError, match=words):
+        decode_photo(content)
+
+
+@pytest.mark.parametrize(
+    "body", [b"Exif\0\0junk", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_damaged_exif_data_cost_no_photo(body):
+    content = JPEG[:2] + segment(0xE1, body) + JPEG[2:]
+    np.testing.assert_array_equal(decode_photo(content), decode_photo(JPEG))
+    png = before_end(FORMS["png"], chunk(b"eXIf", body))
+    np.testing.assert_array_equal(decode_photo(png), drawn())
+
+
+def test_exif_data_before_a_pngs_pixels_count_before_those_behind():
+    early = FORMS["png"][:33] + chunk(b"eXIf", exif(3)) + FORMS["png"][33:]
+    assert read_header(before_end(early, chunk(b"eXIf", exif(6))))[2] == 3
+
+
+def test_pillow_is_not_let_warn_of_a_photo_without_its_name(capfd):
+    content = JPEG[:2] + segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff") + JPEG[2:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        decode_photo(content)
+        decode_photo(ODD["PNG, palette with alpha"])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_thumbnails_end_is_not_taken_for_the_photos_end():
@@ -203,9 +255,6 @@ def test_bytes_after_the_photo_do_no_harm():
 
 
 def huge_png(width, height):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
@@ -219,10 +268,18 @@ def test_a_huge_header_is_refused_before_anything_is_decoded():
     message = r"12000 x 12000 pixels are over the limit of 120 megapixels \(run.max_photo_mpx\)"
     with pytest.raises(DataError, match=message):
         decode_photo(huge_png(12_000, 12_000))
-    with pytest.raises(DataError, match="the photo is too large"):
+    with pytest.raises(DataError, match="65500 x 65500 pixels are over the limit"):
         decode_photo(huge_jpeg())
-    with pytest.raises(DataError, match="the photo is too large"):
+    with pytest.raises(DataError, match="2147483647 x 2147483647 pixels are over the limit"):
         decode_photo(huge_png(2**31 - 1, 2**31 - 1))
+
+
+def test_no_limit_but_the_settings_own_counts(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "100")
+    for content in FORMS.values():
+        assert decode_photo(content).size == 40 * 60 * 3
+        assert decode_brightness(content, least_px=5).size == 5 * 8
 
 
 def test_the_limit_is_exact():
@@ -267,6 +324,36 @@ def test_a_photo_with_changed_bytes_decodes_or_gives_a_data_error(name, changes)
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
     assert pixels.dtype == np.uint8
+
+
+def is_read_strictly(content):
+    """Tell whether the strictest reader at hand reads a photo: libjpeg with warnings as errors, or Pillow."""
+    try:
+        if content[:2] == b"\xff\xd8":
+            simplejpeg.decode_jpeg(content, strict=True)
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as photo:
+            photo.load()
+    except Exception as error:
+        return bool(re.search(HARMLESS, str(error)))
+    return True
+
+
+# What libjpeg warns of in metadata, or where something lies between segments, padding or the lists of a scan.
+HARMLESS = r"bad ICC marker|unknown JFIF revision|Invalid SOS parameters|Unknown Adobe color|extraneous bytes before"
+
+
+@pytest.mark.parametrize("n", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", [*FORMS, "restart markers", "cmyk"])
+@pytest.mark.filterwarnings("ignore")
+def test_no_damage_brings_a_traceback_a_hang_or_pixels_that_a_strict_reader_refuses(name, n):
+    more = {"restart markers": encoded(drawn(), restart_marker_blocks=1), "cmyk": encoded(drawn(), mode="CMYK")}
+    for content in mutations((FORMS | more)[name], n=n, seed=n):
+        try:
+            with within(2):
+                decode_photo(content, limits=PhotoLimits(mpx=1))
+        except DataError:
+            continue
+        assert is_read_strictly(content)
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "1", "LA"])

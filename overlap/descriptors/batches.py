@@ -39,7 +39,7 @@ class UnreadablePhoto:
     """Name a photo that could not be read, and why."""
 
     row: int
-    reason: str
+    error: DataError
 
 
 def load_scaled(
@@ -73,7 +73,7 @@ def load_scaled(
         width, height, _ = read_header(content)
         pixels = decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
     except DataError as error:
-        raise DataError(f"{row['path']}: {error}") from None
+        raise type(error)(f"{row['path']}: {error}") from None
     factor = min(1.0, size_px / max(width, height))
     return tuple(_resize_to(pixels, fit(_scaled_size(pixels, factor * scale))) for scale in scales)
 

@@ -35,10 +35,12 @@ class Described:
     Args:
         descriptors: (N, D) float16 unit rows of the readable photos, in the photos' order; (0, 0) when there is none.
         quarantine: QUARANTINE rows of the others.
+        refused: the others, with their errors.
     """
 
     descriptors: Descriptors
     quarantine: pa.Table
+    refused: tuple[UnreadablePhoto, ...]
 
 
 def describe_photos(
@@ -130,7 +132,7 @@ def _load(
         pixels = load_scaled(row, size_px=settings.size_px, scales=settings.scales, limits=limits, fit=fit)
         return ScaledPhoto(number, pixels)
     except DataError as error:
-        return UnreadablePhoto(number, str(error))
+        return UnreadablePhoto(number, error)
 
 
 def _flatten(
@@ -173,16 +175,17 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
     return _unit(vectors)
 
 
-def _collect(rows: Sequence[Row], vectors: Mapping[int, FloatArray], bad: Iterable[UnreadablePhoto]) -> Described:
+def _collect(rows: Sequence[Row], vectors: Mapping[int, FloatArray], bad: Sequence[UnreadablePhoto]) -> Described:
     kept = sorted(vectors)
     stacked = np.stack([vectors[row] for row in kept]) if kept else np.zeros((0, 0))
     refused = [
-        {**{name: rows[photo.row][name] for name in ("image_id", "source", "path")}, "reason": photo.reason}
+        {**{name: rows[photo.row][name] for name in ("image_id", "source", "path")}, "reason": str(photo.error)}
         for photo in bad
     ]
     return Described(
         Descriptors([str(rows[row]["image_id"]) for row in kept], stacked.astype(np.float16)),
         as_table(refused, QUARANTINE),
+        tuple(bad),
     )
 
 

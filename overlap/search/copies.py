@@ -58,7 +58,7 @@ def hash_photo(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> i
     try:
         return hash_brightness(decode_brightness(content, least_px=2 * _SIDE_PX, limits=limits))
     except DataError as error:
-        raise DataError(f"{row['path']}: {error}") from None
+        raise type(error)(f"{row['path']}: {error}") from None
 
 
 def hash_brightness(brightness: Pixels) -> int:

@@ -28,13 +28,14 @@ from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.candidates import candidate_rows, sorted_candidates
 from overlap.steps.gpu import load_product
-from overlap.steps.photos import Sets, check_quarantine, join_quarantine, quarantine_row, split_probes
+from overlap.steps.photos import Sets, check_quarantine, join_quarantine, split_probes, write_quarantine
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
     find_current,
     hash_file,
+    name_shard,
     put_list,
     read_text_list,
     recorded,
@@ -43,13 +44,13 @@ from overlap.steps.run import (
     shard_folders,
 )
 from overlap.store import read_array, read_table, write_array, write_json, write_table
-from overlap.tables import CANDIDATES, QUARANTINE, Descriptors, FloatArray, as_table
+from overlap.tables import CANDIDATES, Descriptors, FloatArray, as_table
 from overlap.workers import count_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSION = 2
+_VERSION = 3
 _SEARCH_VERSION = 2
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
@@ -213,9 +214,10 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     images = sets.training.images
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
     shards = _shards(run, "vocabulary-sample", sample, name="", model=None)
-    whole = fingerprint("vocabulary", _VERSION, settings, [shard.fingerprint for shard in shards])
+    if not run.store.exists("vocabulary", _name_vocabulary(settings, shards)):
+        shards = run_shards(run, shards, _store_sample, label="vocabulary: local features")
+    whole = _name_vocabulary(settings, shards)
     if not run.store.exists("vocabulary", whole):
-        run_shards(run, shards, _store_sample, label="vocabulary: local features")
         folders = [run.store.get(shard.step, shard.fingerprint) for shard in shards]
         check_quarantine(run, join_quarantine(folders), len(sample))
         vlad = train_vlad(chain(*map(_read_sample, folders)), settings=settings)
@@ -224,10 +226,13 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     return whole, run.store.get("vocabulary", whole)
 
 
+def _name_vocabulary(settings: DescriptorsConfig, shards: Sequence[Shard]) -> str:
+    return fingerprint("vocabulary", _VERSION, settings, [shard.fingerprint for shard in shards])
+
+
 def _describe(run: Run, images: pa.Table, *, name: str, model: Path | None, label: str) -> tuple[Shard, ...]:
     shards = _shards(run, "descriptors", images, name=name, model=model)
-    run_shards(run, shards, _store_descriptors, label=label)
-    return tuple(shards)
+    return tuple(run_shards(run, shards, _store_descriptors, label=label))
 
 
 def _shards(run: Run, step: str, images: pa.Table, *, name: str, model: Path | None) -> list[Shard]:
@@ -250,20 +255,22 @@ def _count_threads(run: Run) -> int:
     return max(cores // (run.config.run.workers or cores), 2)
 
 
-def _store_sample(shard: Shard) -> None:
+def _store_sample(shard: Shard) -> str:
     work: _Work = shard.work
     found: list[FloatArray] = []
-    bad = []
+    refused = []
     for row in work.rows:
         try:
             photo = load_scaled(row, size_px=work.settings.size_px, scales=(1.0,), limits=work.limits)
             found.append(_root_sift(photo[0]))
         except DataError as error:
-            bad.append(quarantine_row(row, error))
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
-        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
+            refused.append((row, error))
+    name = name_shard(shard, refused)
+    with shard.store.put(shard.step, name) as folder:
+        write_quarantine(folder, refused)
         write_array(folder, "ends", np.cumsum([len(one) for one in found], dtype=np.int64))
         write_array(folder, "sample", np.concatenate([np.zeros((0, 128), np.float32), *found]))
+    return name
 
 
 def _read_sample(folder: Path) -> list[FloatArray]:
@@ -272,7 +279,7 @@ def _read_sample(folder: Path) -> list[FloatArray]:
     return np.split(np.asarray(read_array(folder, "sample")), ends[:-1]) if len(ends) else []
 
 
-def _store_descriptors(shard: Shard) -> None:
+def _store_descriptors(shard: Shard) -> str:
     work: _Work = shard.work
     if work.model is not None:
         embed = _load_vlad(shard.store.get("vocabulary", work.model.name))
@@ -282,10 +289,12 @@ def _store_descriptors(shard: Shard) -> None:
         done = describe_batches(
             work.rows, network=network, settings=work.settings, limits=work.limits, workers=work.threads
         )
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
+    name = name_shard(shard, [(work.rows[photo.row], photo.error) for photo in done.refused])
+    with shard.store.put(shard.step, name) as folder:
         write_json(folder, "photos", done.descriptors.image_ids)
         write_array(folder, "vectors", done.descriptors.vectors)
         write_table(folder, "quarantine", done.quarantine)
+    return name
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from operator import attrgetter
@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from overlap.config import Config, fingerprint
-from overlap.errors import ArtifactError, ConfigError
-from overlap.images import PhotoLimits, stamp_file
+from overlap.datasets.photos import MISSING
+from overlap.errors import ArtifactError, ConfigError, DataError
+from overlap.images import LimitError, PhotoLimits, UnreachableError, stamp_file
 from overlap.mirror import Mirror
 from overlap.steps.journal import timed, write_line
 from overlap.store import Store, read_json, write_json
@@ -75,7 +76,7 @@ class Shard:
 
     Args:
         size: how many photos or pairs it holds, for the progress bar.
-        work: what the step's worker function needs, picklable.
+        work: what the step's worker function needs, picklable; where it reads photos, their ``limits`` too.
     """
 
     store: Store
@@ -133,14 +134,44 @@ def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def run_shards(run: Run, shards: Sequence[Shard], worker: Callable[[Shard], None], *, label: str) -> None:
-    """Do the shards, all of one step, that are not stored yet."""
-    stored = run.store.find(shards[0].step, [shard.fingerprint for shard in shards]) if shards else frozenset()
-    missing = [shard for shard in shards if shard.fingerprint not in stored]
+def run_shards(run: Run, shards: Sequence[Shard], worker: Callable[[Shard], str | None], *, label: str) -> list[Shard]:
+    """Do the shards, all of one step, that are not stored yet.
+
+    Args:
+        worker: stores a shard; returns the fingerprint that it used if not the shard's own.
+
+    Returns:
+        The shards with the fingerprints under which they are stored.
+    """
+    wanted = [name for shard in shards for name in _find_names(shard)]
+    stored = run.store.find(shards[0].step, wanted) if shards else frozenset()
+    names = [next((name for name in _find_names(shard) if name in stored), None) for shard in shards]
+    missing = [shard for shard, name in zip(shards, names, strict=True) if name is None]
     if len(missing) < len(shards):
         run.say(f"{label}: {len(shards) - len(missing)} of {len(shards)} shards are already stored")
         write_line(run.store, step=shards[0].step, kept=len(shards) - len(missing))
-    run.map_shards(timed(worker), missing, label=label, sizes=[shard.size for shard in missing])
+    done = iter(run.map_shards(timed(worker), missing, label=label, sizes=[shard.size for shard in missing]))
+    return [
+        replace(shard, fingerprint=name or next(done) or shard.fingerprint)
+        for shard, name in zip(shards, names, strict=True)
+    ]
+
+
+def name_shard(shard: Shard, refused: Sequence[tuple[Mapping[str, Any], DataError]]) -> str:
+    """Return the fingerprint under which a shard is stored, by which of its photos were refused.
+
+    A refusal that may pass is no result. With a photo over a limit, a shard is one for these limits; with one whose
+    file could not be reached, the next run does not find the shard and tries again. A file that was missing already
+    when the set was read has a stamp of its own, and so has its shard.
+    """
+    unreachable = [
+        [row["source"], row["image_id"], str(error)]
+        for row, error in refused
+        if isinstance(error, UnreachableError) and row["stamp"] != MISSING
+    ]
+    if unreachable:
+        return fingerprint(_name_limited(shard), unreachable)
+    return _name_limited(shard) if any(isinstance(error, LimitError) for _, error in refused) else shard.fingerprint
 
 
 def put_list(run: Run, step: str, shards: Sequence[Shard]) -> str:
@@ -254,6 +285,14 @@ def require_out(path: Path) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"{path}: folder {folder} is not there or can't be written to")
     return path
+
+
+def _find_names(shard: Shard) -> tuple[str, ...]:
+    return (shard.fingerprint, _name_limited(shard)) if hasattr(shard.work, "limits") else (shard.fingerprint,)
+
+
+def _name_limited(shard: Shard) -> str:
+    return fingerprint(shard.fingerprint, asdict(shard.work.limits))
 
 
 def _write_record(store: Store, record: Record) -> None:

@@ -14,13 +14,14 @@ from overlap.errors import ArtifactError, DataError
 from overlap.features.catalogue import load_extractor, load_matcher, load_nearest
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
 from overlap.images import PhotoLimits, load_photo
-from overlap.steps.photos import Sets, check_quarantine, join_quarantine, quarantine_row
+from overlap.steps.photos import Sets, check_quarantine, join_quarantine, write_quarantine
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
     find_current,
     hash_file,
+    name_shard,
     put_list,
     recorded,
     row_stamp,
@@ -29,10 +30,10 @@ from overlap.steps.run import (
     store_of,
 )
 from overlap.store import read_array, read_json, read_table, write_array, write_json, write_table
-from overlap.tables import QUARANTINE, VERIFIED, LocalFeatures, as_table
+from overlap.tables import VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import PairResult, verify_batch
 
-_FEATURES_VERSION = 1
+_FEATURES_VERSION = 2
 _VERIFY_VERSION = 6
 _CACHED_PHOTOS = 256
 # Pairs that a GPU matches at once, if its memory allows.
@@ -72,7 +73,7 @@ def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
             _features_shard(run, rows, settings=settings, weights=weights)
             for rows in cut(photos, run.config.run.photos_per_shard)
         ]
-        run_shards(run, shards, _store_features, label="local features")
+        shards = run_shards(run, shards, _store_features, label="local features")
         whole = put_list(run, "features", shards)
         quarantine = join_quarantine(shard_folders(run.store, "features", whole))
         check_quarantine(run, quarantine, len(photos))
@@ -116,7 +117,7 @@ def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) 
         _features_shard(run, rows, settings=settings, weights=weights)
         for rows in cut(missing, run.config.run.photos_per_shard)
     ]
-    run_shards(run, shards, _store_features, label=f"{label}: local features")
+    shards = run_shards(run, shards, _store_features, label=f"{label}: local features")
     places |= _locate([run.store.get(shard.step, shard.fingerprint) for shard in shards])
     done = _verify(run, pairs, places, label=f"{label}: verified pairs")
     return _join_verified([run.store.get(shard.step, shard.fingerprint) for shard in done])
@@ -147,8 +148,7 @@ def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: s
         _pairs_shard(run, rows, settings=settings, matcher=matcher, places=places)
         for rows in cut(by_photo.to_pylist(), run.config.run.pairs_per_shard)
     ]
-    run_shards(run, shards, _store_pairs, label=label)
-    return shards
+    return run_shards(run, shards, _store_pairs, label=label)
 
 
 def _each_once(candidates: pa.Table) -> pa.Table:
@@ -206,21 +206,23 @@ def _pair_keys(row: dict[str, Any], train: str) -> tuple[PhotoKey, PhotoKey]:
     return (row["evaluation_set"], row["query_id"]), (train, row["image_id"])
 
 
-def _store_features(shard: Shard) -> None:
+def _store_features(shard: Shard) -> str:
     work: _Extraction = shard.work
     extract = _load_extractor(work.settings)
-    keys, features, bad = [], [], []
+    keys, features, refused = [], [], []
     for row in work.rows:
         try:
             features.append(extract(load_photo(row, limits=work.limits)))
             keys.append([row["source"], row["image_id"]])
         except DataError as error:
-            bad.append(quarantine_row(row, error))
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
+            refused.append((row, error))
+    name = name_shard(shard, refused)
+    with shard.store.put(shard.step, name) as folder:
         write_json(folder, "photos", keys)
-        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
-        for name, array in pack_features(features).items():
-            write_array(folder, name, array)
+        write_quarantine(folder, refused)
+        for part, array in pack_features(features).items():
+            write_array(folder, part, array)
+    return name
 
 
 def _store_pairs(shard: Shard) -> None:
