@@ -5,7 +5,7 @@ import pyarrow as pa
 from overlap.steps.copies import find_copies
 from overlap.steps.gpu import check_devices
 from overlap.steps.photos import read_sets
-from overlap.steps.retrieve import describe_sets, find_names, search_candidates
+from overlap.steps.retrieve import check_network, describe_sets, find_names, search_candidates
 from overlap.steps.review import build_queue
 from overlap.steps.run import Run
 from overlap.steps.verify import extract_features, verify_candidates
@@ -20,9 +20,11 @@ def curate(run: Run, *, until: str = STEPS[-1]) -> None:
         until: the last step to do, one of STEPS.
     """
     wanted = STEPS[: STEPS.index(until) + 1]
-    sets = read_sets(run)
     if "descriptors" in wanted:
         check_devices(run)
+        check_network(run)
+    sets = read_sets(run)
+    if "descriptors" in wanted:
         described = describe_sets(run, sets)
     if "candidates" in wanted:
         candidates = search_candidates(run, sets, described)

@@ -7,7 +7,7 @@ import pytest
 from overlap.config import DescriptorsConfig, SearchConfig, load_config
 from overlap.errors import ConfigError
 from overlap.search.exact import search_exact
-from overlap.steps import retrieve
+from overlap.steps import pipeline, retrieve
 from overlap.steps.gpu import load_product, product_on
 from overlap.steps.photos import read_sets
 from overlap.steps.pipeline import curate
@@ -47,6 +47,17 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_photo_is_described(
     with open_quietly(config) as run, pytest.raises(ConfigError, match=key):
         curate(run)
     assert sorted(config.store.glob("descriptors/*")) == described
+
+
+def test_a_network_that_can_not_be_used_is_named_before_any_photo_is_looked_at(
+    copy_curated, open_quietly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "network.pt2").touch()
+    network = ["descriptors.kind=exported", f"descriptors.path={tmp_path / 'network.pt2'}"]
+    config = load_config(copy_curated(tmp_path, "1"), ["run.workers=1", *network])
+    monkeypatch.setattr(pipeline, "read_sets", lambda run: pytest.fail("photos were read"))
+    with open_quietly(config) as run, pytest.raises(ConfigError, match=r"network\.pt2 is not a torch.export archive"):
+        curate(run)
 
 
 def test_a_network_is_loaded_after_large_pages_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
