@@ -232,9 +232,10 @@ class TrainingConfig(Section):
     set get equal work. ``size_px`` is the side of a square photo; ``groups = "aspect"`` gives photos of similar shape
     batches of their own. ``trunk_rate`` multiplies the backbone's learning rate; ``norms = "freeze"`` keeps its batch
     normalisation as it came. ``stages = "two"`` trains the backbone alone for the ``first_stage`` share of the steps,
-    then freezes it and trains the rest. ``crop``, ``brightness`` and ``contrast`` are the largest relative changes.
-    ``validation_landmarks`` of the training set hold out two photos each. Photos are kept decoded on disk where all of
-    them fit ``cache_gb``.
+    then freezes it and trains the rest. ``classifier`` is that of the checkpoint that training starts from, where it
+    has one, or a new one: for other landmarks. ``crop``, ``brightness`` and ``contrast`` are the largest relative
+    changes. ``validation_landmarks`` of the training set hold out two photos each. Photos are kept decoded on disk
+    where all of them fit ``cache_gb``.
     """
 
     steps: Count = 5000
@@ -254,6 +255,7 @@ class TrainingConfig(Section):
     scale: Annotated[float, Field(gt=0)] = 30.0
     stages: Literal["one", "two"] = "one"
     first_stage: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    classifier: Literal["keep", "new"] = "keep"
     crop: Annotated[float, Field(ge=0, lt=1)] = 0.2
     brightness: Fraction = 0.1
     contrast: Fraction = 0.1

@@ -59,7 +59,7 @@ def load_scaled(
 
     Args:
         row: a row of IMAGES.
-        fit: moves the width and height so found to those that are wanted.
+        fit: moves the width and height so found to those that are wanted; raises DataError where there are none.
 
     Returns:
         One (H, W, 3) uint8 RGB array a scale.
@@ -72,10 +72,11 @@ def load_scaled(
     try:
         width, height, _ = read_header(content)
         pixels = decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
+        factor = min(1.0, size_px / max(width, height))
+        sizes = [fit(_scaled_size(pixels, factor * scale)) for scale in scales]
     except DataError as error:
         raise type(error)(f"{row['path']}: {error}") from None
-    factor = min(1.0, size_px / max(width, height))
-    return tuple(_resize_to(pixels, fit(_scaled_size(pixels, factor * scale))) for scale in scales)
+    return tuple(_resize_to(pixels, size) for size in sizes)
 
 
 def grid_shape(size_px: Size) -> Size:

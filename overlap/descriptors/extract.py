@@ -81,11 +81,12 @@ def describe_batches(
     settings: DescriptorsConfig,
     limits: PhotoLimits = PhotoLimits(),
     workers: int = 2,
+    fit: Callable[[Size], Size] = grid_shape,
 ) -> Described:
     """Describe photos by a network, in batches of photos of one shape, reading ahead in threads.
 
-    As describe_photos; besides, every photo is resized to the nearest multiples of 16 pixels, a shape decided by its
-    own size alone. On CUDA the batches are channels-last and the network runs in ``settings.precision``; on a CPU
+    As describe_photos; besides, every photo is resized to what ``fit`` makes of its size, a shape decided by its own
+    size alone. On CUDA the batches are channels-last and the network runs in ``settings.precision``; on a CPU
     always in float32.
 
     Args:
@@ -93,13 +94,14 @@ def describe_batches(
         network: maps RGB photos in 0..1, (B, 3, H, W) on ``settings.device``, to (B, D) rows.
         settings: ``size_px``, ``scales``, ``batch``, ``device`` and ``precision`` are used.
         workers: number of reading threads; the result doesn't depend on it.
+        fit: moves the width and height to those that the network takes; by default to multiples of 16 pixels.
 
     Raises:
         ConfigError: the network fails on a batch, or its output is not finite.
     """
 
     def load(photo: tuple[int, Row]) -> ScaledPhoto | UnreadablePhoto:
-        return _load(photo, settings, limits, fit=grid_shape)
+        return _load(photo, settings, limits, fit=fit)
 
     parts: dict[int, dict[int, FloatArray]] = {}
     bad: list[UnreadablePhoto] = []
@@ -162,6 +164,8 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
     try:
         with torch.inference_mode(), torch.autocast(device, dtype=precision if mixed else None, enabled=mixed):
             vectors = network(batch.float() / 255).float().cpu().numpy()
+    except DataError as error:
+        raise ConfigError(f"descriptors.path: {error}") from None
     except Exception as error:  # whatever a user's exported program raises
         raise ConfigError(
             f"the network failed on a batch of shape {tuple(batch.shape)}: {type(error).__name__}: "

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from overlap.config import Config, DescriptorsConfig, fingerprint
-from overlap.descriptors.batches import load_scaled
-from overlap.descriptors.exported import load_exported
+from overlap.descriptors.batches import grid_shape, load_scaled
+from overlap.descriptors.exported import Exported, load_exported, require_common_sizes
 from overlap.descriptors.extract import describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
 from overlap.devices import choose_device, use_large_pages
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _VERSION = 3
 _SEARCH_VERSION = 2
+_PROGRAM_VERSION = "-2"  # since 2 the guards of exported programs hold
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
 # A landmark may have thousands of photos, all of which come before the first of another.
@@ -79,6 +80,16 @@ class _Work:
     limits: PhotoLimits
     threads: int
     model: Path | None = None
+
+
+def check_network(run: Run) -> None:
+    """Open the network that describes photos, where the shards will run, before any work is done.
+
+    Raises:
+        ConfigError: it can't be opened, or doesn't take photos of the size that the config asks for.
+    """
+    if run.config.descriptors.kind != "vlad":
+        run.map_shards(_open_once, [run.config.descriptors], label="open the network", sizes=[1])
 
 
 def describe_sets(run: Run, sets: Sets) -> Described:
@@ -123,7 +134,7 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     settings = run.config.descriptors
     if settings.kind == "vlad":
         raise ConfigError('descriptors.kind = "vlad" is no network; set descriptors.kind and descriptors.path')
-    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label)
+    shards = _describe(run, images, name=_name_network(settings), model=None, label=label)
     bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
     if bad:
         raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
@@ -210,7 +221,7 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     """Return what names the model in fingerprints, and where its vocabulary lies, training it first if need be."""
     settings = run.config.descriptors
     if settings.kind != "vlad":
-        return hash_file(settings.path), None
+        return _name_network(settings), None
     images = sets.training.images
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
     shards = _shards(run, "vocabulary-sample", sample, name="", model=None)
@@ -228,6 +239,11 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
 
 def _name_vocabulary(settings: DescriptorsConfig, shards: Sequence[Shard]) -> str:
     return fingerprint("vocabulary", _VERSION, settings, [shard.fingerprint for shard in shards])
+
+
+def _name_network(settings: DescriptorsConfig) -> str:
+    """Return what names a network in fingerprints: its file, and for programs how they are run."""
+    return hash_file(settings.path) + (_PROGRAM_VERSION if settings.kind == "exported" else "")
 
 
 def _describe(run: Run, images: pa.Table, *, name: str, model: Path | None, label: str) -> tuple[Shard, ...]:
@@ -287,7 +303,12 @@ def _store_descriptors(shard: Shard) -> str:
     else:
         network = _load_network(work.settings)
         done = describe_batches(
-            work.rows, network=network, settings=work.settings, limits=work.limits, workers=work.threads
+            work.rows,
+            network=network,
+            settings=work.settings,
+            limits=work.limits,
+            workers=work.threads,
+            fit=network.fit if isinstance(network, Exported) else grid_shape,
         )
     name = name_shard(shard, [(work.rows[photo.row], photo.error) for photo in done.refused])
     with shard.store.put(shard.step, name) as folder:
@@ -311,7 +332,7 @@ def _root_sift(pixels: Pixels) -> FloatArray:
 def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]:
     use_large_pages()
     network = _open_network(settings, device=choose_device(settings.device, key="descriptors.device"))
-    if not settings.compile:
+    if not settings.compile or isinstance(network, Exported):
         return network
     import torch
 
@@ -320,11 +341,17 @@ def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]
     return compiled
 
 
+def _open_once(settings: DescriptorsConfig) -> None:
+    _load_network(settings)
+
+
 def _open_network(settings: DescriptorsConfig, *, device: str) -> Callable[["Tensor"], "Tensor"]:
     if settings.path is None:
         raise ConfigError(f'descriptors.kind = "{settings.kind}" needs descriptors.path')
     if settings.kind == "exported":
-        return load_exported(settings.path, device=device)
+        program = load_exported(settings.path, device=device, compiled=settings.compile)
+        require_common_sizes(program, size_px=settings.size_px, scales=settings.scales)
+        return program
     saved = read_saved(settings.path)
     if saved is None:
         return load_network(settings.network, settings.path, device=device)

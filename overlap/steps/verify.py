@@ -57,6 +57,17 @@ class _Pairs:
     folders: tuple[Path, ...]
 
 
+def check_features(run: Run) -> None:
+    """Open the networks that verification asks for, where the shards will run, before any work is done.
+
+    Raises:
+        ConfigError: one can't be opened.
+    """
+    settings = run.config.verify
+    if settings.features != "sift" or settings.matcher != "mutual":
+        run.map_shards(_open_features, [settings], label="open the networks of [verify]", sizes=[1])
+
+
 def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
     """Compute the local features of every probe and of every photo that is a candidate, once each.
 
@@ -284,6 +295,11 @@ def feature_reader(folders: tuple[Path, ...]) -> Callable[[PhotoKey], LocalFeatu
         return unpack_features(arrays[folder], row)
 
     return read
+
+
+def _open_features(settings: VerifyConfig) -> None:
+    _load_extractor(settings)
+    _load_matcher(settings)
 
 
 _load_extractor = lru_cache(maxsize=1)(load_extractor)
