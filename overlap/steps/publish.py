@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import pyarrow.compute as pc
 
 from overlap.config import Config
 from overlap.datasets.catalogue import read_evaluation_set, read_landmarks, upstream_files
-from overlap.errors import ReviewError
+from overlap.errors import CheckError, ReviewError
 from overlap.evidence import choose
-from overlap.manifests.release import write_release
+from overlap.evidence.compare import EVIDENCE_FOLDER, read_evidence
+from overlap.manifests.croissant import croissant_findings
+from overlap.manifests.release import REMOVALS_FILE, write_release
+from overlap.manifests.tables import read_list
+from overlap.manifests.verify import verify_release
 from overlap.policy import Policy, decide, explain, load_policy
 from overlap.report.page import write_report
 from overlap.report.tables import OverlapRow, SizesRow, overlap_table, render_csv, sizes_table
@@ -46,7 +51,7 @@ def publish(run: Run) -> Published:
     Raises:
         ReviewError: the policy needs votes and there are none.
         DataError: an upstream file is wrong.
-        CheckError: a vote was changed, or the release is there with other content.
+        CheckError: a vote was changed, the release is there with other content, or it is not proven.
     """
     config = run.config
     policy = load_policy(config.policy.name)
@@ -57,9 +62,10 @@ def publish(run: Run) -> Published:
     )
     sizes = _sizes(decided.landmarks, removals, release_name(config))
     about = _about(config, policy, decided)
+    upstream = upstream_files(config.train)
     folder = write_release(
         release_folder(config),
-        upstream=upstream_files(config.train),
+        upstream=upstream,
         removals=removals,
         reasons=explain(policy, removals),
         about=about,
@@ -69,9 +75,21 @@ def publish(run: Run) -> Published:
             "table2.csv": render_csv(overlap).encode(),
             "table3.csv": render_csv(sizes).encode(),
         },
+        check=partial(_prove, source=upstream[0].parent),
     )
     report = _write_page(run, policy, decided, overlap=overlap, sizes=sizes)
     return Published(folder, report, overlap, sizes)
+
+
+def _prove(folder: Path, *, source: Path) -> None:
+    """Refuse a release that a downloader could not prove or read."""
+    _, landmarks = read_evidence(folder)
+    found = [*verify_release(folder, source=source), *croissant_findings(folder)]
+    unseen = read_list(folder / REMOVALS_FILE).keys() - {landmark["landmark_id"] for landmark in landmarks}
+    found += [f"{EVIDENCE_FOLDER} shows nothing of landmark_id {landmark}" for landmark in sorted(unseen)]
+    if found:
+        told = "\n".join(f"  - {text}" for text in found)
+        raise CheckError(f"nothing was published, for the release would not be proven:\n{told}")
 
 
 def report(run: Run) -> Path:

@@ -116,7 +116,7 @@ def test_the_datasheet_says_what_was_recorded_and_what_was_not(made):
     assert "most \\*confirmed\\* &lt;b&gt;" in sheet
     assert "Votes: 8; reviewers: 3" in sheet
     assert "without a vote, which count as not confirmed: 1" in sheet
-    figures = {"counted": True, "rows_in": 2, "rows_out": 2_000, "images_in": 9, "images_out": 2_000_000}
+    figures = {"counted": True, "landmarks_in": 2, "landmarks_out": 2_000, "images_in": 9, "images_out": 2_000_000}
     said = {"name": "n", "version": "1", "files": {"t.csv": figures}, "removals": {"landmarks": 0, "images": 0}}
     bare = {name: content.decode() for name, content in render_documents(said).items()}
     assert "by the policy `not recorded`." in bare["DATASHEET.md"]
