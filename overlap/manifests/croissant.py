@@ -63,7 +63,7 @@ def build_croissant(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     tables = [*said["files"], "removals.csv"]
     names = sorted({*tables, *map(parquet_name, tables)})
     known = {
-        "license": said.get("licence_url") or upstream.licence_url or said.get("licence"),
+        "license": said.get("licence") or upstream.licence_url,
         "url": said.get("url") or upstream.url,
         "datePublished": said.get("date"),
         "citeAs": upstream.citation,

@@ -82,6 +82,7 @@ def test_the_metadata_name_no_place_or_time_of_the_run(made):
     said = json.loads((made / "release.json").read_text())
     text = json.dumps(build_croissant(made, said))
     assert str(made.parent) not in text
+    assert build_croissant(made, {**said, "licence": "MIT"})["license"] == "MIT"
     bare = build_croissant(made, {**said, "training_format": "csv", "authors": [], "url": None, "date": None})
     assert not {"license", "url", "datePublished", "creator", "citeAs"} & bare.keys()
 
