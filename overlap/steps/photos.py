@@ -16,10 +16,12 @@ from overlap.datasets.catalogue import (
     TrainingSet,
     list_archives,
     read_evaluation_set,
+    read_landmarks,
     read_training_set,
 )
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, check_box, read_bytes, read_header, stamp_file
+from overlap.progress import counted
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
 from overlap.store import read_table, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
@@ -54,7 +56,7 @@ def read_sets(run: Run) -> Sets:
     with recorded(run, STEP) as finish:
         _render_world(run)
         archives = _index_archives(run)
-        training = read_training_set(run.config.train, archives=archives)
+        training = read_training_set(run.config.train, archives=archives, progress=_show_stamps(run))
         evaluations = tuple(read_evaluation_set(evaluation) for evaluation in run.config.evaluation)
         sets = Sets(training, evaluations)
         _check_boxes(sets.queries, run.limits)
@@ -170,6 +172,11 @@ def _render_world(run: Run) -> None:
 
     names = [evaluation.name for evaluation in run.config.evaluation if evaluation.format == "synthetic"]
     write_world(run.config.train.root, run.config.synthetic, evaluation_names=names, map_tasks=map_tasks)
+
+
+def _show_stamps(run: Run) -> Callable[[int], None]:
+    """Return what is told how many more photos were looked at: on a network disk this takes its time."""
+    return counted(run.begin("photos", pc.sum(read_landmarks(run.config.train)["n_images"]).as_py()))
 
 
 def _index_archives(run: Run) -> dict[Path, pa.Table]:

@@ -55,7 +55,9 @@ def publish(run: Run) -> Published:
     """
     config = run.config
     policy = load_policy(config.policy.name)
+    done = run.begin("decide", None)
     decided = _decide(config, policy, say=run.say)
+    done(1, None)
     removals = decided.decision.removals
     overlap = overlap_table(
         removals, n_queries=decided.n_queries, duplicated_queries=decided.decision.duplicated_queries
@@ -63,6 +65,8 @@ def publish(run: Run) -> Published:
     sizes = _sizes(decided.landmarks, removals, release_name(config))
     about = _about(config, policy, decided)
     upstream = upstream_files(config.train)
+    evidence = gather_evidence(run, about, _evidence_tables(config, policy, decided))
+    done = run.begin("write the release and prove it", None)
     folder = write_release(
         release_folder(config),
         upstream=upstream,
@@ -70,13 +74,14 @@ def publish(run: Run) -> Published:
         reasons=explain(policy, removals),
         about=about,
         extra={
-            **gather_evidence(run, about, _evidence_tables(config, policy, decided)),
+            **evidence,
             "evidence.csv": csv_bytes(_evidence(decided)),
             "table2.csv": render_csv(overlap).encode(),
             "table3.csv": render_csv(sizes).encode(),
         },
         check=partial(_prove, source=upstream[0].parent),
     )
+    done(1, None)
     report = _write_page(run, policy, decided, overlap=overlap, sizes=sizes)
     return Published(folder, report, overlap, sizes)
 

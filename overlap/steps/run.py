@@ -21,6 +21,7 @@ from overlap.config import Config, fingerprint
 from overlap.errors import ArtifactError, ConfigError
 from overlap.images import PhotoLimits, stamp_file
 from overlap.mirror import Mirror
+from overlap.progress import Begin, unseen
 from overlap.steps.journal import timed, write_line
 from overlap.store import Store, read_json, write_json
 from overlap.workers import MapShards
@@ -56,12 +57,14 @@ class Run:
         store: where artefacts lie.
         map_shards: runs shards, here or elsewhere.
         say: takes one line for the person who waits.
+        begin: shows how far work is that is no list of shards.
     """
 
     config: Config
     store: Store
     map_shards: MapShards
     say: Callable[[str], None]
+    begin: Begin = unseen
 
     @property
     def limits(self) -> PhotoLimits:
@@ -98,7 +101,9 @@ class Record:
 
 
 @contextmanager
-def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None]) -> Iterator[Run]:
+def open_run(
+    config: Config, *, map_shards: MapShards, say: Callable[[str], None], begin: Begin = unseen
+) -> Iterator[Run]:
     """Hold the store of a config for one run.
 
     Raises:
@@ -114,7 +119,7 @@ def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None
             store.mirror.check()
             if n_sent := store.send_missing():
                 say(f"sent to {store.mirror.url}, which lacked them: {n_sent} of the stored results")
-        yield Run(config, store, map_shards, say)
+        yield Run(config, store, map_shards, say, begin)
 
 
 def store_of(config: Config) -> Store:
@@ -173,7 +178,7 @@ def read_text_list(folder: Path, name: str) -> list[str]:
 @contextmanager
 def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
     """Time a step and write its record; the block calls what it gets with the artefact's fingerprint and counts."""
-    began = time.monotonic()
+    began, move = time.monotonic(), run.begin(step, None)
 
     def finish(artefact: str, **counts: int) -> None:
         before = read_record(run.store, step)
@@ -184,6 +189,7 @@ def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
         _write_record(run.store, Record(step, artefact, settings_of(run.config, step), finished_at, seconds, counts))
 
     yield finish
+    move(1, None)
 
 
 def read_record(store: Store, step: str) -> Record | None:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pyarrow as pa
@@ -111,6 +111,6 @@ def _run_trial(run: Run, trial: Trial) -> Outcome:
     version = version_without(run, trial.plan.name, trial.plan.without)
     trained = train_network(run, version, network=trial.network, training=trial.training, seed=trial.seed)
     config = run.config.model_copy(update={"descriptors": evaluation_settings(run.config)})
-    scorer = Run(config, run.store, run.map_shards, run.say)
+    scorer = replace(run, config=config)
     found = evaluate_checkpoint(scorer, trained, network=trial.label, training_set=trial.plan.name)
     return Outcome(trial, trained, tuple(read_curve(trained.curve)), found.scores, found.query_scores)
