@@ -54,7 +54,7 @@ def read_sets(run: Run) -> Sets:
         DataError: a file is missing or wrong.
     """
     with recorded(run, STEP) as finish:
-        _render_world(run)
+        render_world(run)
         archives = _index_archives(run)
         training = read_training_set(run.config.train, archives=archives, progress=_show_stamps(run))
         evaluations = tuple(read_evaluation_set(evaluation) for evaluation in run.config.evaluation)
@@ -162,7 +162,8 @@ def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
             raise DataError(f"{row['path']}: {error}; is this the ground truth of these photos?") from None
 
 
-def _render_world(run: Run) -> None:
+def render_world(run: Run) -> None:
+    """Render the config's synthetic world where it is asked for and not there yet."""
     if run.config.train.format != "synthetic":
         return
     from overlap.datasets.synthetic.world import write_world

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from overlap.config import Config, DescriptorsConfig, NetworkConfig, TrainingConfig
+from overlap.steps.photos import render_world
 from overlap.steps.run import Run, store_of
 from overlap.steps.train import Trained, evaluate_checkpoint, train_network, version_without
 from overlap.steps.versions import Plan
@@ -72,6 +73,7 @@ def run_trials(run: Run, trials: Sequence[Trial], *, label: str) -> list[Outcome
     """
     if run.config.run.workers == 1:
         return [_run_trial(run, trial) for trial in trials]
+    render_world(run)  # by all workers, not by the first while the others wait
     jobs = [_Job(run.config, trial) for trial in trials]
     return run.map_shards(_run_job, jobs, label=label, sizes=[1] * len(jobs))
 
