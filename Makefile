@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= flows/configs/demo.toml
 
+export CONFIG PHOTOS
 export PREFECT_HOME ?= $(CURDIR)/.prefect
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
@@ -22,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup ## the whole job on a synthetic world: photos, queue, simulated votes, manifest, report
-	$(BIN)/overlap demo --config $(CONFIG)
+	$(BIN)/overlap demo --config "$$CONFIG"
 
 test: setup ## all tests (under 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m 'not long'
@@ -41,13 +42,13 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 app: setup ## open the review app on this machine
-	$(BIN)/overlap review --config $(CONFIG)
+	$(BIN)/overlap review --config "$$CONFIG"
 
 serve: setup ## start a local Prefect server and worker with the deployments of prefect.yaml
 	$(BIN)/python -m flows.serve
 
 manifest: setup ## publish the release of CONFIG=...
-	$(BIN)/overlap publish --config $(CONFIG)
+	$(BIN)/overlap publish --config "$$CONFIG"
 
 example: setup ## make the example release in data_manifests/ anew, from the demo
 	rm -rf data_manifests/demo-clean-1.0.0 data_manifests/demo-upstream
@@ -56,7 +57,7 @@ example: setup ## make the example release in data_manifests/ anew, from the dem
 	cp runs/demo/world/gldv2/train*.csv data_manifests/demo-upstream
 
 bench: setup ## the benchmarks; PHOTOS=... for those that need real photos
-	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos $(PHOTOS))
+	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$$PHOTOS")
 
 bench-train: setup ## photos a second of every network, forward and training
 	$(BIN)/python benchmarks/train.py

@@ -7,13 +7,25 @@ config file's folder, in the file and in ``--set`` alike.
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from overlap.errors import ConfigError
 
@@ -23,9 +35,45 @@ def _from_config_folder(path: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(Path(base) / path))
 
 
+def _unquoted(value: object) -> object:
+    """Take TOML's own date as the text it was."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _calendar_day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no day of the calendar; a date like 2026-02-28 is expected") from None
+    return text
+
+
+def _printable(text: str) -> str:
+    if not any(map(str.isalnum, text)) or _CONTROL(text):
+        raise ValueError(f"{text!r} is expected to be a line of text with letters; leave it out to give none")
+    return text
+
+
+def _web_address(text: str) -> str:
+    try:
+        HttpUrl(text)
+    except ValueError:
+        text = ""
+    if not text or any(map(str.isspace, text)):
+        raise ValueError("an address that begins with https:// or http:// and holds no blank is expected")
+    return text
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 FilePath = Annotated[Path, AfterValidator(_from_config_folder), Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+# What Table 2 counts beside evaluation sets.
+_ROWS = frozenset({"TEXT", "CLOSURE", "AUDIT", "TOTAL"})
 
 
 class Section(BaseModel):
@@ -51,7 +99,7 @@ class EvaluationConfig(Section):
     """Where an evaluation set lies; ``name`` is its id in every table and names its ground truth, ``gnd_NAME.pkl``."""
 
     format: Literal["revisited", "synthetic", "csv"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     root: FilePath
     table: str = "images.csv"
     stamp: Literal["mtime", "sha256"] = "mtime"
@@ -192,17 +240,26 @@ class PolicyConfig(Section):
 class ReleaseConfig(Section):
     """What ``overlap publish`` writes: folder ``out/name-version``.
 
-    ``licence`` (an SPDX id), ``authors``, ``url`` and ``date`` go into the metadata as they are; without ``licence``
-    that of the training set's lists is named where it is known. ``pairs_per_landmark`` bounds the evidence's pictures.
+    ``licence`` (an SPDX id), ``authors``, ``url`` and ``date`` (of the calendar) go into the metadata as they are;
+    without ``licence`` that of the training set's lists is named where it is known. ``pairs_per_landmark`` bounds the
+    evidence's pictures.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
+    name: Name | None = None
+    version: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}$")] = "1.0.0"
     out: FilePath = Path("data_manifests")
-    licence: str | None = None
-    authors: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    url: str | None = None
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$", max_length=100)] | None = None
+    authors: Annotated[tuple[Annotated[str, AfterValidator(_printable)], ...], Field(strict=False)] = ()
+    url: Annotated[str, AfterValidator(_web_address)] | None = None
+    date: (
+        Annotated[
+            str,
+            BeforeValidator(_unquoted),
+            Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+            AfterValidator(_calendar_day),
+        ]
+        | None
+    ) = None
     pairs_per_landmark: Count = 4
 
 
@@ -320,7 +377,7 @@ class RunConfig(Section):
 class Config(Section):
     """Everything that decides what a run does."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "overlap"
+    name: Name = "overlap"
     store: FilePath
     train: TrainConfig
     evaluation: Annotated[tuple[EvaluationConfig, ...], Field(min_length=1, strict=False)]
@@ -346,6 +403,8 @@ class Config(Section):
             raise ValueError(f"two evaluation sets have the same name: {', '.join(names)}")
         if self.train.format in names:
             raise ValueError(f"an evaluation set can't be named {self.train.format!r}, as the training set's format is")
+        if taken := _ROWS.intersection(names):
+            raise ValueError(f"an evaluation set can't be named {min(taken)!r}, as a row of the release's Table 2 is")
         return self
 
 

@@ -37,7 +37,7 @@ class Mirror:
         """
         if "://" not in self.url:
             raise ConfigError(f"run.mirror = {self.url!r} is no URL; expected one like 's3://BUCKET/PREFIX'")
-        if "@" in self.url or "?" in self.url:
+        if not _is_local(self.url) and ("@" in self.url or "?" in self.url):
             raise ConfigError(
                 "run.mirror holds '@' or '?', as credentials do; give them through the environment (for S3 "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and the plain URL here"
@@ -117,17 +117,23 @@ class Mirror:
 
 
 def _connect(url: str) -> tuple[Any, str]:
-    local = url.startswith(("file:", "local:"))
     try:
         from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
 
-        files, root = url_to_fs(url, use_listings_cache=False, **({"auto_mkdir": True} if local else {}))
+        if _is_local(url):  # taken as it stands: in a folder's name "::" joins no file systems
+            return LocalFileSystem(auto_mkdir=True), LocalFileSystem._strip_protocol(url)
+        files, root = url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise ConfigError(
             f"run.mirror = {url!r} can't be opened: {error}; 's3://BUCKET/PREFIX' needs the extras "
             "scale and s3 (pip install 'landmark-overlap[scale,s3]'), 'file:///FOLDER' the first"
         ) from None
     return files, root.rstrip("/")
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith(("file:", "local:"))
 
 
 def _marker(root: str, step: str, fingerprint: str) -> str:

@@ -1,4 +1,4 @@
-"""Run shards of work in processes of this machine, with a progress bar.
+"""Run shards of work in processes of this machine.
 
 A step cuts its work into shards and hands them to a ``MapShards``; this one runs them here, the Prefect flows bring
 another one. Whatever runs them, the results come back in order.
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from overlap.errors import ArtifactError
+from overlap.progress import Begin, counted, show_progress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -55,34 +55,23 @@ def start_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def map_in_processes(workers: int = 0, *, console: Console | None = None) -> Iterator[MapShards]:
-    """Give a MapShards over processes of this machine, with a bar for each call on the console."""
-    console = console or Console(stderr=True)
-    with start_processes(workers) as pool, _bars(console) as bars:
-
-        def map_shards(
-            function: Callable[[Task], Result], tasks: Sequence[Task], *, label: str, sizes: Sequence[int]
-        ) -> list[Result]:
-            if not tasks:
-                return []
-            bar = bars.add_task(label, total=sum(sizes))
-            return _gather(
-                [pool.submit(function, task) for task in tasks],
-                on_done=lambda row: bars.advance(bar, sizes[row]),
-            )
-
-        yield map_shards
+    """Give a MapShards over processes of this machine that shows on the console how far each call is."""
+    with start_processes(workers) as pool, show_progress(console or Console(stderr=True)) as begin:
+        yield map_with(pool, begin)
 
 
-@contextmanager
-def show_bar(label: str, total: int, *, visible: bool = True) -> Iterator[Callable[[int, str | None], None]]:
-    """Show a bar for work that is no list of shards; the block calls what it gets with what is done, and a remark."""
-    with _bars(Console(stderr=True, quiet=not visible)) as bars:
-        bar = bars.add_task(label, total=total)
+def map_with(pool: ProcessPoolExecutor, begin: Begin) -> MapShards:
+    """Return a MapShards over a pool that shows how far each call is."""
 
-        def move(done: int, remark: str | None) -> None:
-            bars.update(bar, completed=done, description=None if remark is None else f"{label}: {remark}")
+    def map_shards(
+        function: Callable[[Task], Result], tasks: Sequence[Task], *, label: str, sizes: Sequence[int]
+    ) -> list[Result]:
+        if not tasks:
+            return []
+        add = counted(begin(label, sum(sizes)))
+        return _gather([pool.submit(function, task) for task in tasks], on_done=lambda row: add(sizes[row]))
 
-        yield move
+    return map_shards
 
 
 def count_cores() -> int:
@@ -115,17 +104,6 @@ def _gather(futures: list[Future[Result]], *, on_done: Callable[[int], Any]) -> 
             future.cancel()
         raise
     return [future.result() for future in futures]
-
-
-def _bars(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def _prepare_worker(parent: int) -> None:

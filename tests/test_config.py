@@ -153,6 +153,55 @@ def test_set_takes_toml_literals_and_bare_words(write, override, read):
     assert read(load_config(write(), [override]))
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "release.date=2026-02-30",
+            r"release\.date: '2026-02-30' is no day of the calendar; a date like 2026-02-28 is",
+        ),
+        ('release.date="2026-13-01"', "release.date: '2026-13-01' is no day"),
+        ('release.date="0000-01-01"', "release.date: '0000-01-01' is no day"),
+        ('release.date=""', "release.date: String should match pattern"),
+        ("release.date=2026-02-28T10:00:00", "release.date: String should match pattern"),
+        ('release.date="٢٠٢٦-02-28"', "release.date: String should match pattern"),
+        ('release.authors=""', "release.authors: Input should be a valid tuple"),
+        (
+            'release.authors=[""]',
+            r"release\.authors\.0: '' is expected to be a line of text with letters; leave it out",
+        ),
+        ('release.authors=["Ann", "  "]', r"release\.authors\.1: '  ' is expected"),
+        ('release.authors=["\u200b"]', r"release\.authors\.0: '\\u200b' is expected"),
+        ('release.authors=["Ann\\nBob"]', r"release\.authors\.0: 'Ann\\nBob' is expected"),
+        ('release.licence=""', "release.licence: String should match pattern"),
+        ('release.licence=" "', "release.licence: String should match pattern"),
+        ('release.url=""', r"release\.url: an address that begins with https:// or http:// and holds no blank"),
+        ("release.url=example.org", "release.url: an address that"),
+        ("release.url=ftp://example.org", "release.url: an address that"),
+        ('release.url="https://example.org/a b"', "release.url: an address that"),
+        ("release.url=https://", "release.url: an address that"),
+        ("release.version=01.0.0", "release.version: String should match pattern"),
+        ('release.version="١.٠.٠"', "release.version: String should match pattern"),
+        (f"release.name={'a' * 101}", "release.name: String should have at most 100 characters"),
+        (f"name={'a' * 101}", "name: String should have at most 100 characters"),
+        ("evaluation.0.name=TOTAL", "an evaluation set can't be named 'TOTAL', as a row of the release's Table 2 is"),
+    ],
+)
+def test_what_no_metadata_could_hold_is_refused_at_once(write, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(), [override])
+
+
+def test_metadata_are_taken_as_they_are(write):
+    given = ["release.date=2024-02-29", 'release.authors=["Łukasz 山田　太郎", "R2"]', "release.licence=CC-BY-4.0"]
+    release = load_config(
+        write(), [*given, "release.url=https://münster.example/a?b#c", "release.version=10.0.1"]
+    ).release
+    assert (release.date, release.authors) == ("2024-02-29", ("Łukasz 山田　太郎", "R2"))
+    assert (release.licence, release.url) == ("CC-BY-4.0", "https://münster.example/a?b#c")
+    assert load_config(write(SMALL + "\n[release]\ndate = 2026-02-28\n")).release.date == "2026-02-28"
+
+
 def test_the_last_set_wins(write):
     assert load_config(write(), ["search.k=1", "search.k=2"]).search.k == 2
 

@@ -125,6 +125,18 @@ def test_a_marker_can_not_write_outside_of_the_artefact(sent: Store, mirror: Mir
         _elsewhere(sent).get("step", KEY)
 
 
+def test_a_shared_folder_may_have_any_name(tmp_path: Path):
+    mirror = Mirror(f"file://{tmp_path}/50% a@b#c?d::e [f] ü%20")
+    mirror.check()
+    store = Store(tmp_path / "a", mirror)
+    with store.put("step", KEY) as folder:
+        write_json(folder, "counts", {"n": 1})
+    other = _elsewhere(store)
+    assert other.find("step", [KEY]) == {KEY}
+    assert read_json(other.get("step", KEY), "counts") == {"n": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["50% a@b#c?d::e [f] ü%20", "a", "b"]
+
+
 def test_what_was_stored_before_the_mirror_is_sent_once_without_drafts_and_trainings(tmp_path: Path, mirror: Mirror):
     alone, store = Store(tmp_path / "a"), Store(tmp_path / "a", mirror)
     assert alone.send_missing() == 0

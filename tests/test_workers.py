@@ -47,6 +47,14 @@ def test_the_bar_counts_what_is_in_the_shards():
     assert "123/123" in out.getvalue()
 
 
+def test_a_file_gets_a_line_where_a_terminal_has_a_bar():
+    out = io.StringIO()
+    with map_in_processes(1, console=Console(file=out)) as map_shards:
+        map_shards(_square, [4, 5], label="photos", sizes=[100, 23])
+    assert out.getvalue().startswith("photos: 123 in 0:00:0")
+    assert out.getvalue().count("\n") == 1
+
+
 def test_workers_are_single_threaded():
     with start_processes(1) as pool:
         assert run_in(pool, _threads, 0) == ["1", "1"]

@@ -1,5 +1,6 @@
 """The commands from photos to a release: curate, run, publish, demo, status, export, download."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,7 +94,7 @@ def demo(config: ConfigOption, overrides: SetOption = None) -> None:
     with open_config(config, overrides) as opened:
         published = run_demo(opened)
     _show(published)
-    typer.echo(f"\nreview the queue in the browser:\n  make app CONFIG={config}")
+    typer.echo(f"\nreview the queue in the browser:\n  make app CONFIG={shlex.quote(str(config))}")
 
 
 @app.command()

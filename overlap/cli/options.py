@@ -31,14 +31,15 @@ def load(path: Path, overrides: list[str] | None) -> "Config":
 
 @contextmanager
 def open_config(path: Path, overrides: list[str] | None, *, follows: bool = False) -> "Iterator[Run]":
-    """Read the config, hold its store and start the workers, with progress bars.
+    """Read the config, hold its store and start the workers, and show how work goes on.
 
     Args:
         follows: another process of the same command holds the store and does the talking.
     """
     from overlap.errors import ConfigError
+    from overlap.progress import make_say, show_progress
     from overlap.steps.run import follow_run, open_run
-    from overlap.workers import map_in_processes
+    from overlap.workers import map_with, start_processes
 
     config = load(path, overrides)
     if config.run.engine != "processes":
@@ -47,11 +48,12 @@ def open_config(path: Path, overrides: list[str] | None, *, follows: bool = Fals
             "or add --set run.engine=processes to work on this machine alone"
         )
     console = make_console()
-    with map_in_processes(config.run.workers, console=console) as map_shards:
+    with start_processes(config.run.workers) as pool, show_progress(console) as begin:
+        map_shards = map_with(pool, begin)
         if follows:
             yield follow_run(config, map_shards=map_shards)
             return
-        with open_run(config, map_shards=map_shards, say=console.print) as opened:
+        with open_run(config, map_shards=map_shards, say=make_say(console), begin=begin) as opened:
             yield opened
 
 

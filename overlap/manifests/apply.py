@@ -19,7 +19,7 @@ def apply_removals(removals_csv: Path, source: Path, out: Path) -> dict[str, int
     upstream files. Nothing is written unless all is well.
 
     Returns:
-        rows_in, rows_out, images_in, images_out.
+        rows_in, rows_out, images_in, images_out, landmarks_in, landmarks_out.
 
     Raises:
         DataError: `out` is one of the inputs, or a file is not sound.

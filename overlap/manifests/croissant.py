@@ -6,6 +6,8 @@ The record sets read the Parquet files: loaders of CSV guess types, and would ma
 Source: mlcommons.org/croissant/1.1; tests/manifests/test_documents.py loads every record set with mlcroissant.
 """
 
+import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ def build_croissant(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     tables = [*said["files"], "removals.csv"]
     names = sorted({*tables, *map(parquet_name, tables)})
     known = {
-        "license": said.get("licence_url") or upstream.licence_url or said.get("licence"),
+        "license": said.get("licence") or upstream.licence_url,
         "url": said.get("url") or upstream.url,
         "datePublished": said.get("date"),
         "citeAs": upstream.citation,
@@ -79,6 +81,22 @@ def build_croissant(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
         "distribution": [_file(folder / name) for name in names],
         "recordSet": [_records(folder / parquet_name(name)) for name in tables],
     }
+
+
+def croissant_findings(folder: Path) -> list[str]:
+    """Return what mlcroissant, the readers' library, refuses of a release's metadata; nothing where it is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its dependencies
+        try:
+            import mlcroissant
+        except ImportError:
+            return []
+        logging.getLogger("absl").setLevel(logging.ERROR)  # or it prints what it merely recommends
+        try:
+            mlcroissant.Dataset(jsonld=str(folder / CROISSANT_FILE))
+        except Exception as error:
+            return [f"{CROISSANT_FILE} is refused by mlcroissant: {error}"]
+    return []
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def render_documents(said: Mapping[str, Any]) -> dict[str, bytes]:
         "title": upstream.title[0].upper() + upstream.title[1:],
         "licence": said.get("licence") or upstream.licence,
         "figures": figures,
+        "source": next(iter(said["files"])),
         "tables": {name.removesuffix(".csv"): parquet_name(name) for name in said["files"]},
         "size": next((words for limit, words in _SIZES if figures.get("images_out", 0) < limit), _LARGEST),
         "removed": said["removals"],

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from overlap.errors import CheckError
@@ -13,17 +13,30 @@ _SHOWN = 20
 
 @dataclass
 class Tally:
-    """Count one file while it passes; `removed` gives the images of each removed landmark that was met."""
+    """Count one file while it passes.
+
+    Args:
+        kept: the landmarks that stay.
+        removed: the images of each removed landmark that was met.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     images_in: int = 0
     images_out: int = 0
+    kept: set[int] = field(default_factory=set)
     removed: Counter[int] = field(default_factory=Counter)
 
     def figures(self) -> dict[str, int]:
-        """Return the four counts by name."""
-        return {name: count for name, count in asdict(self).items() if name != "removed"}
+        """Return the counts by name."""
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "images_in": self.images_in,
+            "images_out": self.images_out,
+            "landmarks_in": len(self.kept) + len(self.removed),
+            "landmarks_out": len(self.kept),
+        }
 
 
 def keep(records: Iterable[Record], removed: Collection[int], *, tally: Tally) -> Iterator[Record]:
@@ -37,6 +50,7 @@ def keep(records: Iterable[Record], removed: Collection[int], *, tally: Tally) -
         if record.landmark_id in removed:
             tally.removed[record.landmark_id] += record.n_images
             continue
+        tally.kept.add(record.landmark_id)
         tally.rows_out += 1
         tally.images_out += record.n_images
         yield record

@@ -74,7 +74,8 @@ def render_comparison(cells: Sequence[Cell]) -> str:
 def _count(folder: Path) -> dict[tuple[str, str, str], int]:
     try:
         said = json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))
-        overlap, sizes = overlap_rows(folder, said), dict(zip(("upstream", "release"), size_rows(said), strict=False))
+        overlap = overlap_rows(folder, said)
+        sizes = dict(zip(("upstream", "release"), size_rows(folder, said), strict=False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise CheckError(f"{folder} holds no release that can be read: {error}") from None
     tables: list[tuple[str, tuple[str, ...], Mapping[str, tuple[int | None, ...]]]] = [

@@ -24,7 +24,7 @@ class Record(NamedTuple):
         line: the line it begins on, from 1.
         raw: its bytes with the line end.
         landmark_id: None for the header and for empty lines, which belong to no landmark.
-        n_images: ids in the column ``images``, or 1 in a file without that column.
+        n_images: ids in the column ``images``, or 1 in a file without that column or with a photo a line.
     """
 
     line: int
@@ -56,7 +56,7 @@ def _records(path: Path, file: BinaryIO) -> Iterator[Record]:
         found = b",".join(names).decode(errors="replace")[:80] or "nothing"
         raise DataError(f"{path} line 1: expected one column landmark_id; found {found}")
     place = names.index(b"landmark_id")
-    images = names.index(b"images") if b"images" in names else None
+    images = names.index(b"images") if b"images" in names and b"image_id" not in names else None
     yield Record(line, raw, None, 0)
     for line, raw, cells in records:
         if not cells:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +41,7 @@ def write_release(
     reasons: Mapping[int, str],
     about: Mapping[str, object],
     extra: Mapping[str, bytes] = {},
+    check: Callable[[Path], None] = lambda folder: None,
 ) -> Path:
     """Write a release, whole or not at all.
 
@@ -54,6 +55,7 @@ def write_release(
         reasons: why, in words, by landmark_id.
         about: what release.json says besides: at least name and version; also policy, tool, counts and so on, as JSON.
         extra: further files by name, which may hold a folder, such as ``evidence/votes.csv``.
+        check: called with the finished release before it takes its place, which it does not if this raises.
 
     Returns:
         The folder.
@@ -80,6 +82,7 @@ def write_release(
         (draft / SUMS_FILE).write_text(checksums(draft), encoding="utf-8")
         if folder.exists():
             _check_same(draft, folder)
+        check(draft)
     return folder
 
 

@@ -21,6 +21,7 @@ from overlap.manifests.sums import SUMS_FILE, checksums, read_sums, seal_of, sha
 from overlap.manifests.tables import read_list, removals_table, table_findings
 
 _SHOWN = 100
+_LATER = ("landmarks_in", "landmarks_out")  # figures that releases of version 0.1.0 don't give
 
 
 def verify_release(folder: Path, *, source: Path, seal: str | None = None) -> list[str]:
@@ -155,7 +156,7 @@ def _file_findings(released: Path, source: Path, said: Mapping[str, Any], listed
         )
     findings += _byte_findings(released, source, listed.keys(), tally)
     figures = tally.figures()
-    if {key: said.get(key) for key in figures} != figures:
+    if {key: said.get(key, figures[key] if key in _LATER else None) for key in figures} != figures:
         findings.append(f"{RELEASE_FILE} says {said} of {name}, but source minus removals has {figures}")
     return findings + _image_findings(source, tally, listed, said)
 

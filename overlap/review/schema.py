@@ -150,7 +150,8 @@ def migrate(connection: sa.Connection, *, to: str = HEAD) -> None:
             "did, and import them into a new database"
         )
     settings = Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = Path(__file__).parent / "migrations"
+    settings.set_main_option("script_location", str(folder).replace("%", "%%"))  # its parser reads % as a reference
     settings.attributes["connection"] = connection
     try:
         command.upgrade(settings, to)

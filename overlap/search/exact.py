@@ -46,6 +46,7 @@ def search_exact(
     k: int,
     block: int = BLOCK,
     product: Product | None = None,
+    progress: Callable[[int], None] = lambda more: None,
 ) -> Neighbours:
     """Find the k photos of highest inner product for every query.
 
@@ -60,6 +61,8 @@ def search_exact(
         block: rows that a core holds in float32 at a time.
         product: yields the (B, Q) inner products of (B, D) rows with each of some (Q, D) queries, all in float32, on a
             GPU for example. It must be as exact as float32 arithmetic is (TF32 is not); numpy's by default.
+
+        progress: called with the number of photos looked at since the last call.
 
     Returns:
         Neighbours with K = min(k, N); without photos, empty lists and similarities of shape (Q, 0).
@@ -79,16 +82,17 @@ def search_exact(
     ]
     near = [Near(len(part), k=k) for part in parts]
 
-    def look(cut: tuple[int, list[Descriptors]]) -> None:
+    def look(cut: tuple[int, list[Descriptors]]) -> int:
         first, pieces = cut
         rows = read_block(pieces)
         longest = measure_longest(rows, "a shard", [image_id for piece in pieces for image_id in piece.image_ids])
         for found, length, rough in zip(near, lengths, multiply(rows, parts), strict=True):
             found.offer(rough, first=first, slack=_bound_error(probes.shape[1], length * longest))
+        return len(rows)
 
     with threadpool_limits(1, user_api="blas"):
-        for _ in map_ahead(look, cut_blocks(shards, block=block, size=probes.shape[1]), workers=count_cores()):
-            pass
+        for n_seen in map_ahead(look, cut_blocks(shards, block=block, size=probes.shape[1]), workers=count_cores()):
+            progress(n_seen)
         return _rank(probes, near, shards, k=k)
 
 

@@ -1,26 +1,29 @@
-"""Fetch public sets with a progress bar."""
+"""Fetch public sets and show how far each file is."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlap.datasets.download import download
+from overlap.progress import Move, show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def download_set(name: str, folder: Path, *, only: Sequence[str], console: "Console") -> tuple[Path, ...]:
-    """Fetch a public set, showing a bar for each file."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+    """Fetch a public set, showing how far each file is."""
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description:<32}"), BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn())
-    bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as progress:
+    label = TextColumn("{task.description:<32}", markup=False)
+    columns = (label, BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn())
+    files: dict[str, Move] = {}
+    with show_progress(console, *columns, count=decimal) as begin:
 
         def show(file: str, done: int, total: int | None) -> None:
-            if file not in bars:
-                bars[file] = progress.add_task(file, total=total)
-            progress.update(bars[file], completed=done, total=total)
+            if file not in files:
+                files[file] = begin(file, total)
+            files[file](done, None)
 
         return download(name, folder, only=only or None, progress=show)

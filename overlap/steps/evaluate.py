@@ -169,6 +169,7 @@ def evaluate_network(
     for each, truth in zip(chosen, truths, strict=True):
         queries = describe_images(described, each.queries, label=f"queries: {each.name}")
         photos = describe_images(described, each.photos, label=f"photos: {each.name}")
+        done = run.begin(f"score {each.name}", None)
         found.append(
             evaluate_descriptors(
                 _join(map(_whitened(whitening), queries)),
@@ -179,6 +180,7 @@ def evaluate_network(
                 distractors=map(_whitened(whitening), noise),
             )
         )
+        done(1, None)
     return join_evaluations(found)
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
 from overlap.config import NetworkConfig, TrainingConfig
 from overlap.networks.catalogue import build_network, load_trunk
 from overlap.networks.checkpoint import NetworkSpec, load_saved, make_settings, read_classifier, read_saved, size_of
+from overlap.progress import show_progress
 from overlap.steps.run import Run
 from overlap.steps.split import Split
 from overlap.training.curve import Point
-from overlap.workers import show_bar
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -121,8 +123,8 @@ def _watched(job: Job, steps: int) -> "Iterator[Hooks]":
 
     held = job.data.held_out
     validate = validate_by_retrieval(held, batch=job.training.batch) if len(held.labels) else None
-    with show_bar(job.label, steps, visible=job.fabric.is_global_zero) as move:
-        said = -1
+    with show_progress(Console(stderr=True, quiet=not job.fabric.is_global_zero)) as begin:
+        move, said = begin(job.label, steps), -1
 
         def on_point(point: Point) -> None:
             nonlocal said

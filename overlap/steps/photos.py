@@ -16,10 +16,12 @@ from overlap.datasets.catalogue import (
     TrainingSet,
     list_archives,
     read_evaluation_set,
+    read_landmarks,
     read_training_set,
 )
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, check_box, read_bytes, read_header
+from overlap.progress import counted
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
 from overlap.store import read_json, read_table, write_json, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
@@ -52,9 +54,9 @@ def read_sets(run: Run) -> Sets:
         DataError: a file is missing or wrong.
     """
     with recorded(run, STEP) as finish:
-        _render_world(run)
+        render_world(run)
         archives = _index_archives(run)
-        training = read_training_set(run.config.train, archives=archives)
+        training = read_training_set(run.config.train, archives=archives, progress=_show_stamps(run))
         evaluations = tuple(read_evaluation_set(evaluation) for evaluation in run.config.evaluation)
         sets = Sets(training, evaluations)
         _check_boxes(sets.queries, run.limits)
@@ -163,7 +165,8 @@ def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
             raise DataError(f"{row['path']}: {error}; is this the ground truth of these photos?") from None
 
 
-def _render_world(run: Run) -> None:
+def render_world(run: Run) -> None:
+    """Render the config's synthetic world where it is asked for and not there yet."""
     if run.config.train.format != "synthetic":
         return
     from overlap.datasets.synthetic.world import write_world
@@ -173,6 +176,11 @@ def _render_world(run: Run) -> None:
 
     names = [evaluation.name for evaluation in run.config.evaluation if evaluation.format == "synthetic"]
     write_world(run.config.train.root, run.config.synthetic, evaluation_names=names, map_tasks=map_tasks)
+
+
+def _show_stamps(run: Run) -> Callable[[int], None]:
+    """Return what is told how many more photos were looked at: on a network disk this takes its time."""
+    return counted(run.begin("photos", pc.sum(read_landmarks(run.config.train)["n_images"]).as_py()))
 
 
 def _index_archives(run: Run) -> dict[Path, pa.Table]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ from overlap.config import Config
 from overlap.datasets.catalogue import upstream_files
 from overlap.decisions.decide import Decision, describe_review
 from overlap.decisions.items import believed
+from overlap.errors import CheckError
 from overlap.evidence import choose
-from overlap.manifests.release import write_release
+from overlap.evidence.compare import EVIDENCE_FOLDER, read_evidence
+from overlap.manifests.croissant import croissant_findings
+from overlap.manifests.release import REMOVALS_FILE, write_release
+from overlap.manifests.tables import read_list
+from overlap.manifests.verify import verify_release
 from overlap.policy import Policy, load_policy
 from overlap.report.page import write_report
 from overlap.report.tables import OverlapRow, SizesRow, overlap_table, render_csv, sizes_table
@@ -55,24 +61,40 @@ def publish(run: Run) -> Published:
     Raises:
         ReviewError: the policy needs votes and there are none.
         DataError: an upstream file is wrong.
-        CheckError: a vote was changed, or the release is there with other content.
+        CheckError: a vote was changed, the release is there with other content, or it is not proven.
     """
     config, decided = run.config, _decide(run)
     about = _about(config, decided)
+    upstream = upstream_files(config.train)
+    evidence = gather_evidence(run, about, _evidence_tables(config, decided))
+    done = run.begin("write the release and prove it", None)
     folder = write_release(
         release_folder(config),
-        upstream=upstream_files(config.train),
+        upstream=upstream,
         removals=decided.decision.removals,
         reasons=decided.decision.reasons,
         about=about,
         extra={
-            **gather_evidence(run, about, _evidence_tables(config, decided)),
+            **evidence,
             "evidence.csv": csv_bytes(_evidence(decided)),
             "table2.csv": render_csv(decided.overlap).encode(),
             "table3.csv": render_csv(decided.sizes).encode(),
         },
+        check=partial(_prove, source=upstream[0].parent),
     )
+    done(1, None)
     return Published(folder, _write_page(run, decided), decided.overlap, decided.sizes)
+
+
+def _prove(folder: Path, *, source: Path) -> None:
+    """Refuse a release that a downloader could not prove or read."""
+    _, landmarks = read_evidence(folder)
+    found = [*verify_release(folder, source=source), *croissant_findings(folder)]
+    unseen = read_list(folder / REMOVALS_FILE).keys() - {landmark["landmark_id"] for landmark in landmarks}
+    found += [f"{EVIDENCE_FOLDER} shows nothing of landmark_id {landmark}" for landmark in sorted(unseen)]
+    if found:
+        told = "\n".join(f"  - {text}" for text in found)
+        raise CheckError(f"nothing was published, for the release would not be proven:\n{told}")
 
 
 def report(run: Run) -> Path:
@@ -95,8 +117,11 @@ def release_folder(config: Config) -> Path:
 
 
 def _decide(run: Run) -> _Decided:
-    config, policy, material = run.config, load_policy(run.config.policy.name), read_material(run.config)
+    config, policy = run.config, load_policy(run.config.policy.name)
+    done = run.begin("decide", None)
+    material = read_material(config)
     decision = decide_by(config, policy, material)
+    done(1, None)
     if policy.evidence == "votes":
         run.say(f"review {describe_review(decision.n_for_removals, decision.n_for_figures)}")
     queries = {name: len(ids) for name, ids in material.queries.items()}

@@ -24,6 +24,7 @@ from overlap.images import PhotoLimits, Pixels
 from overlap.names import find_text_candidates
 from overlap.networks.catalogue import load_network
 from overlap.networks.checkpoint import open_saved, read_saved
+from overlap.progress import counted
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.candidates import candidate_rows, sorted_candidates
@@ -391,7 +392,8 @@ def _take(part: Descriptors, image_ids: Collection[str]) -> Descriptors:
 def _find_neighbours(run: Run, probes: Descriptors, photos: list[Descriptors]) -> Neighbours:
     settings = run.config.search
     if settings.index == "exact":
-        return search_exact(probes, photos, k=settings.k, product=load_product(settings))
+        progress = counted(run.begin("search", sum(len(part.image_ids) for part in photos)))
+        return search_exact(probes, photos, k=settings.k, product=load_product(settings), progress=progress)
     found = search_approximate(probes, photos, k=settings.k, kind=settings.index)
     run.say(f"{settings.index}: {found.recall:.1%} of the exact {settings.k} nearest photos are found")
     return found.neighbours

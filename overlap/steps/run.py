@@ -22,6 +22,7 @@ from overlap.datasets.photos import MISSING
 from overlap.errors import ArtifactError, ConfigError, DataError
 from overlap.images import LimitError, PhotoLimits, UnreachableError, stamp_file
 from overlap.mirror import Mirror
+from overlap.progress import Begin, unseen
 from overlap.steps.journal import timed, write_line
 from overlap.store import Store, read_json, write_json
 from overlap.workers import MapShards
@@ -57,12 +58,14 @@ class Run:
         store: where artefacts lie.
         map_shards: runs shards, here or elsewhere.
         say: takes one line for the person who waits.
+        begin: shows how far work is that is no list of shards.
     """
 
     config: Config
     store: Store
     map_shards: MapShards
     say: Callable[[str], None]
+    begin: Begin = unseen
 
     @property
     def limits(self) -> PhotoLimits:
@@ -99,7 +102,9 @@ class Record:
 
 
 @contextmanager
-def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None]) -> Iterator[Run]:
+def open_run(
+    config: Config, *, map_shards: MapShards, say: Callable[[str], None], begin: Begin = unseen
+) -> Iterator[Run]:
     """Hold the store of a config for one run.
 
     Raises:
@@ -115,7 +120,7 @@ def open_run(config: Config, *, map_shards: MapShards, say: Callable[[str], None
             store.mirror.check()
             if n_sent := store.send_missing():
                 say(f"sent to {store.mirror.url}, which lacked them: {n_sent} of the stored results")
-        yield Run(config, store, map_shards, say)
+        yield Run(config, store, map_shards, say, begin)
 
 
 def store_of(config: Config) -> Store:
@@ -204,7 +209,7 @@ def read_text_list(folder: Path, name: str) -> list[str]:
 @contextmanager
 def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
     """Time a step and write its record; the block calls what it gets with the artefact's fingerprint and counts."""
-    began = time.monotonic()
+    began, move = time.monotonic(), run.begin(step, None)
 
     def finish(artefact: str, **counts: int) -> None:
         before = read_record(run.store, step)
@@ -215,6 +220,7 @@ def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
         _write_record(run.store, Record(step, artefact, settings_of(run.config, step), finished_at, seconds, counts))
 
     yield finish
+    move(1, None)
 
 
 def read_record(store: Store, step: str) -> Record | None:

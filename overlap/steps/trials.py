@@ -3,12 +3,13 @@
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pyarrow as pa
 
 from overlap.config import Config, DescriptorsConfig, NetworkConfig, TrainingConfig
+from overlap.steps.photos import render_world
 from overlap.steps.run import Run, store_of
 from overlap.steps.train import Trained, evaluate_checkpoint, train_network, version_without
 from overlap.steps.versions import Plan
@@ -72,6 +73,7 @@ def run_trials(run: Run, trials: Sequence[Trial], *, label: str) -> list[Outcome
     """
     if run.config.run.workers == 1:
         return [_run_trial(run, trial) for trial in trials]
+    render_world(run)  # by all workers, not by the first while the others wait
     jobs = [_Job(run.config, trial) for trial in trials]
     return run.map_shards(_run_job, jobs, label=label, sizes=[1] * len(jobs))
 
@@ -111,6 +113,6 @@ def _run_trial(run: Run, trial: Trial) -> Outcome:
     version = version_without(run, trial.plan.name, trial.plan.without)
     trained = train_network(run, version, network=trial.network, training=trial.training, seed=trial.seed)
     config = run.config.model_copy(update={"descriptors": evaluation_settings(run.config)})
-    scorer = Run(config, run.store, run.map_shards, run.say)
+    scorer = replace(run, config=config)
     found = evaluate_checkpoint(scorer, trained, network=trial.label, training_set=trial.plan.name)
     return Outcome(trial, trained, tuple(read_curve(trained.curve)), found.scores, found.query_scores)

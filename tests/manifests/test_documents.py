@@ -84,6 +84,7 @@ def test_the_metadata_name_no_place_or_time_of_the_run(made):
     said = json.loads((made / "release.json").read_text())
     text = json.dumps(build_croissant(made, said))
     assert str(made.parent) not in text
+    assert build_croissant(made, {**said, "licence": "MIT"})["license"] == "MIT"
     bare = build_croissant(made, {**said, "training_format": "csv", "authors": [], "url": None, "date": None})
     assert not {"license", "url", "datePublished", "creator", "citeAs"} & bare.keys()
 
@@ -121,7 +122,7 @@ def test_the_datasheet_says_what_was_recorded_and_what_was_not(made):
     assert "Review items when the list was decided: 3: 2 confirmed, 0 rejected, 1 not asked, 0 open." in words
     assert "The review was complete." in words
     assert "not confirmed" not in words
-    figures = {"counted": True, "rows_in": 2, "rows_out": 2_000, "images_in": 9, "images_out": 2_000_000}
+    figures = {"counted": True, "landmarks_in": 2, "landmarks_out": 2_000, "images_in": 9, "images_out": 2_000_000}
     said = {"name": "n", "version": "1", "files": {"t.csv": figures}, "removals": {"landmarks": 0, "images": 0}}
     bare = {name: content.decode() for name, content in render_documents(said).items()}
     assert "by the policy `not recorded`." in bare["DATASHEET.md"]

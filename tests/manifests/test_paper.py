@@ -14,7 +14,7 @@ LISTED = "landmark_id,evaluation_set,origin,n_images\n1,rparis6k,global,1227\n2,
 
 def write(folder, *, n_landmarks=81_313):
     (folder / "removals.csv").write_text(LISTED)
-    sizes = {"images_in": 1_580_470, "rows_in": n_landmarks, "images_out": 1_578_905, "rows_out": 81_295}
+    sizes = {"images_in": 1_580_470, "landmarks_in": n_landmarks, "images_out": 1_578_905, "landmarks_out": 81_295}
     sets = {
         "rparis6k": {"queries": 70, "duplicated_queries": 36},
         "roxford5k": {"queries": 70, "duplicated_queries": 38},

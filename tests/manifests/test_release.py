@@ -366,6 +366,29 @@ def test_edited_tables_are_found_even_with_new_checksums(tmp_path, name, old, ne
     assert pytest.RaisesExc(DataError, match=message).matches(DataError("; ".join(findings(made))))
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_list_with_a_line_a_photo_has_its_landmarks_counted(tmp_path, older):
+    (tmp_path / "mine.csv").write_bytes(b"image_id,landmark_id\na,1\nb,7\nc,1\nd,7\ne,9\nf,1\n")
+    sizes = b"name,n_images,n_categories\ntraining set,6,3\ntiny,4,2\n"
+    made = write_release(
+        tmp_path / "out" / "tiny-1.0.0",
+        upstream=[tmp_path / "mine.csv"],
+        removals=removals(L7=2),
+        reasons={},
+        about=ABOUT,
+        extra={"table3.csv": sizes},
+    )
+    if older:
+        edit(made / "release.json", '"landmarks_in": 3,', "")
+        edit(made / "release.json", '"landmarks_out": 2,', "")
+        (made / "SHA256SUMS").write_text(checksums(made))
+    assert verify_release(made, source=tmp_path / "mine.csv") == []
+    edit(made / "table3.csv", "4,2", "4,4")
+    (made / "SHA256SUMS").write_text(checksums(made))
+    [found] = verify_release(made, source=tmp_path / "mine.csv")
+    assert found.startswith("table3.csv row 1 says ('4', '4'), removals.csv and release.json give ('4', '2')")
+
+
 def edit(path, old, new):
     text = path.read_text()
     assert old in text
@@ -376,6 +399,7 @@ def edit(path, old, new):
     ("name", "old", "new", "message"),
     [
         ("release.json", '"rows_out": 3', '"rows_out": 2', "release.json says .* of train_clean.csv, but source minus"),
+        ("release.json", '"landmarks_out": 3', '"landmarks_out": 4', "release.json says .* of train_clean.csv, but s"),
         ("release.json", '"landmarks": 1', '"landmarks": 2', "were removed, removals.csv lists"),
         ("removals.csv", ",1,4,2,seen", ",1,4,3,seen", "removals.csv says 3 images of landmark_id 7, .* holds 2"),
         ("removals.csv", "\n7,", "\n9,", "train_clean.csv line 3 differs"),
@@ -523,7 +547,10 @@ def test_applying_needs_ids_only(tmp_path):
     clean, _ = upstream(tmp_path)
     (tmp_path / "ids.csv").write_text("landmark_id\n7\n12\n")
     figures = apply_removals(tmp_path / "ids.csv", clean, tmp_path / "out.csv")
-    assert figures == {"rows_in": 4, "rows_out": 2, "images_in": 6, "images_out": 4}
+    assert figures == {"rows_in": 4, "rows_out": 2, "images_in": 6, "images_out": 4} | {
+        "landmarks_in": 4,
+        "landmarks_out": 2,
+    }
     assert (tmp_path / "out.csv").read_bytes() == b"landmark_id,images\n1,aa bb cc\n9,ff\n"
 
 

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -38,6 +40,13 @@ def store(database):
     store = open_store(database)
     store.add_items(items())
     return store
+
+
+@pytest.mark.parametrize("name", ["landmark%20overlap", "100% sure", "%(here)s", "a #[b] 'c' \"ü\"; {d}?"])
+def test_a_program_in_a_folder_of_any_name_makes_its_tables(tmp_path, monkeypatch, name):
+    shutil.copytree(Path(schema.__file__).parent / "migrations", tmp_path / name / "migrations")
+    monkeypatch.setattr(schema, "__file__", str(tmp_path / name / "schema.py"))
+    assert open_store(tmp_path / name / "runs" / "reviews.sqlite").read_items().num_rows == 0
 
 
 def vote(number=0, answer="same", reviewer="ann"):

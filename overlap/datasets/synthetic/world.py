@@ -3,12 +3,14 @@
 The world is a function of its settings alone: the number of workers changes no byte.
 """
 
+import fcntl
 import json
 import os
 import pickle
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -67,6 +69,8 @@ def write_world(
 ) -> None:
     """Write the world below ``root``, whole or not at all; a finished world of the same settings stays as it is.
 
+    Of several processes that want it at the same time, the first renders and the others wait.
+
     Below root: ``gldv2/`` (train_clean.csv, train.csv, train_label_to_category.csv, train_attribution.csv, train/),
     for every evaluation set NAME ``NAME/jpg/`` and ``NAME/gnd_NAME.pkl``, and ``truth/``.
 
@@ -83,9 +87,11 @@ def write_world(
     cast = draw_cast(settings, evaluation_names)
     draft = root.with_name(f".{root.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
-        draft.mkdir(parents=True)
-        _write(draft, settings, evaluation_names, cast, map_tasks)
-        draft.replace(root)
+        with _alone(root):
+            if not _is_finished(root, settings, evaluation_names):
+                draft.mkdir(parents=True)
+                _write(draft, settings, evaluation_names, cast, map_tasks)
+                draft.replace(root)
     except OSError as error:
         raise ArtifactError(
             f"the synthetic world was not written to {root}: {error.strerror or error}; "
@@ -93,6 +99,19 @@ def write_world(
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Let one process at a time work on a folder, by a lock beside it."""
+    path = root.with_name(f".{root.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # who waits for it holds it open, and finds the folder finished
 
 
 def _is_finished(root: Path, settings: SyntheticConfig, evaluation_names: Sequence[str]) -> bool:

@@ -4,9 +4,10 @@ import csv
 import io
 import json
 import pickle
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import unquote
@@ -300,6 +301,25 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 
 def skip(render: object, tasks: Sequence[RenderTask]) -> Iterable[list[Taken]]:
     return [[Taken(shot.path, (0.0, 0.0, 1.0, 1.0)) for shot in task.shots] for task in tasks]
+
+
+def test_of_several_at_once_one_renders_and_the_others_wait(tmp_path: Path) -> None:
+    rendered = []
+    everybody = threading.Barrier(4)
+
+    def note(render: object, tasks: Sequence[RenderTask]) -> Iterable[list[Taken]]:
+        rendered.append(tmp_path)
+        return skip(render, tasks)
+
+    def begin() -> None:
+        everybody.wait()
+        write_world(tmp_path / "new" / "world", SMALL, map_tasks=note)
+
+    with ThreadPoolExecutor(4) as pool:
+        for begun in [pool.submit(begin) for _ in range(4)]:
+            begun.result()
+    assert len(rendered) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["world"]
 
 
 def test_any_set_of_evaluation_names_is_written(tmp_path: Path) -> None:
