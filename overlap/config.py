@@ -138,7 +138,7 @@ class ReviewConfig(Section):
     on, by default a preset below verify.threshold: a policy without people believes only what reaches the latter,
     doubtful pairs are for people. ``reviewers`` judge an item at most;
     ``shared_share`` of the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer
-    sees has a known answer.
+    sees has a known answer. The addresses of ``proxies`` are those whose word counts on whom they pass on.
     """
 
     database: str | None = None
@@ -150,6 +150,7 @@ class ReviewConfig(Section):
     lease_minutes: Count = 30
     address: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    proxies: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class ClosureConfig(Section):
