@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,13 +23,14 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from overlap.review.reviewers import Reviewer, check_token, find_reviewer
+from overlap.review.desk import now_ms
+from overlap.review.reviewers import Reviewer, check_token, find_reviewer, welcome
 from review_app.room import Room, current_room
 
 COOKIE = "overlap_session"
 _SESSION_S = 12 * 3600
 _TICKET_S = 60
-_OPEN = ("/login", "/session", "/_stcore/health")
+_OPEN = ("/login", "/session", "/enter", "/_stcore/health")
 _SHELL = ("/static/", "/favicon.png")
 _OIDC = ("/", "/auth/login", "/auth/logout", "/oauth2callback", "/_stcore/stream", "/_stcore/host-config")
 _LONGEST_TOKEN = 4096
@@ -176,6 +178,18 @@ async def use_ticket(request: Request) -> Response:
     return RedirectResponse("/", status_code=303) if reviewer is None else _enter(request, room, reviewer, session)
 
 
+async def use_invitation(request: Request) -> Response:
+    """Give a session to the person who started the app on this machine; the link is good once."""
+    room = current_room()
+    if await anyio.to_thread.run_sync(signed_in, request) is not None:
+        return RedirectResponse("/", status_code=303)
+    if room.invitation is None or not room.invitation.use(request.query_params.get("key", "")):
+        return _page("This link was used, or is too old. Start the app again, and it prints another.", status=401)
+    name = room.invitation.name
+    reviewer = await anyio.to_thread.run_sync(partial(welcome, now_ms=now_ms()), room.desk.board.store, name)
+    return _page(f"{name} was revoked.", status=401) if reviewer is None else _enter(request, room, reviewer)
+
+
 async def log_out(request: Request) -> Response:
     """End the session for good, and the provider's where one is set up."""
     room = current_room()
@@ -188,7 +202,9 @@ async def log_out(request: Request) -> Response:
 
 
 def _enter(request: Request, room: Room, reviewer: Reviewer, session: str = "") -> Response:
-    response = RedirectResponse("/", status_code=303)
+    # With a link of another site, such as a terminal in a browser, the strict cookie goes along only from a page on.
+    is_foreign = request.headers.get("sec-fetch-site") == "cross-site"
+    response = HTMLResponse(_ONWARD) if is_foreign else RedirectResponse("/", status_code=303)
     whose = [reviewer.name, reviewer.token_id, session or secrets.token_hex(16)]
     cookie = _serializer(room, "session").dumps(whose)
     secure = request.url.scheme == "https" or (room.auth is not None and room.auth.origin.startswith("https:"))
@@ -269,6 +285,7 @@ _FOREIGN = (
     "browsers send it"
 )
 _BARE = {404: "there is nothing at this address", 405: "this address does not take such a request"}
+_ONWARD = '<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>Landmark review</title>'
 _LOGIN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Log in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

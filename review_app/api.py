@@ -19,7 +19,7 @@ from overlap.review.queue import GOLD_PREFIX
 from overlap.review.reviewers import Reviewer
 from overlap.steps.desk import PhotoKey, open_gallery
 from overlap.tables import ANSWERS
-from review_app.access import log_in, log_out, login_page, signed_in, use_ticket
+from review_app.access import log_in, log_out, login_page, signed_in, use_invitation, use_ticket
 from review_app.room import Picture, Room, current_room
 
 _MOST_LINES = 120
@@ -74,6 +74,7 @@ def routes() -> list[BaseRoute]:
         Route("/login", log_in, methods=["POST"]),
         Route("/logout", log_out, methods=["POST", "GET"]),
         Route("/session", use_ticket, methods=["GET"]),
+        Route("/enter", use_invitation, methods=["GET"]),
         Mount(
             "/api",
             routes=[

@@ -16,6 +16,8 @@ from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_photo, r
 from overlap.review.desk import Desk, now_ms
 from overlap.review.reviewers import Reviewer, end_session, find_reviewer, has_ended, session_key
 from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
+from overlap.steps.review import check_queue
+from review_app.invitation import Invitation, invite
 from review_app.oidc import Auth
 
 LARGE_PX = 1280
@@ -42,6 +44,7 @@ class Room:
     key: bytes
     open_lines: Callable[[], Callable[[PhotoKey, PhotoKey], Lines]]
     auth: Auth | None = None
+    invitation: Invitation | None = None
     pictures: dict[str, tuple[str, Picture]] = field(default_factory=dict)
     rendered: OrderedDict[Picture, bytes] = field(default_factory=OrderedDict)
     boxes: dict[PhotoKey, list[float] | None] = field(default_factory=dict)
@@ -116,12 +119,18 @@ class Room:
 
 
 def open_room(config: Config, auth: Auth | None = None) -> Room:
-    """Open everything the app needs."""
+    """Open everything the app needs.
+
+    Raises:
+        ArtifactError: 'curate' has not filled the review queue yet.
+    """
+    check_queue(config)
     desk = open_desk(config)
     store = desk.board.store
     gallery = open_gallery(config, store.read_items())
     lines = lru_cache(maxsize=1)(lambda: open_lines(config))
-    return Room(config, desk, gallery, session_key(store).encode(), lines, auth)
+    invitation = None if auth else invite(config, store)
+    return Room(config, desk, gallery, session_key(store).encode(), lines, auth, invitation)
 
 
 _rooms: list[Room] = []

@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
@@ -14,6 +15,7 @@ from overlap.config import Config, load_config
 from overlap.errors import OverlapError
 from review_app.access import Guard, refuse
 from review_app.api import routes
+from review_app.invitation import MINUTES
 from review_app.oidc import check_closed, read_auth
 from review_app.room import Room, current_room, enter, open_room
 
@@ -36,6 +38,7 @@ def build_app(config: Config) -> st.App:
         routes=routes(),
         middleware=[Middleware(Guard, oidc=room.auth is not None)],
         exception_handlers={HTTPException: refuse, ClientDisconnect: refuse},
+        lifespan=_announce,
     )
 
 
@@ -53,6 +56,7 @@ def settings(config: Config) -> dict[str, object]:
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
+        "logger.hideWelcomeMessage": True,
     }
 
 
@@ -69,10 +73,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: {error}\n")
     # Whoever sends from this machine could name any address to the log-in page, so that no try would have to wait.
     os.environ["FORWARDED_ALLOW_IPS"] = ",".join(config.review.proxies)
-    room = current_room()
-    address = room.auth.origin if room.auth else f"http://{config.review.address}:{config.review.port}"
-    print(f"the review app answers at {address}", flush=True)
     app.run(config=settings(config))
+
+
+@asynccontextmanager
+async def _announce(_: st.App) -> AsyncIterator[None]:
+    """Say where the app answers once it does, and last how the person who started it gets in."""
+    room = current_room()
+    host = room.config.review.address
+    address = f"http://{f'[{host}]' if ':' in host else host}:{room.config.review.port}"
+    print(f"the review app answers at {room.auth.origin if room.auth else address}", flush=True)
+    if room.invitation is not None:
+        print(
+            "reviewers log in with the token that 'overlap reviewers add NAME' prints\n\n"
+            f"this link lets you in as {room.invitation.name}, once and within {MINUTES} minutes:\n"
+            f"  {address}/enter?key={room.invitation.key}",
+            flush=True,
+        )
+    yield
 
 
 def _check_database(room: Room) -> None:

@@ -48,6 +48,15 @@ def add_reviewer(store: ReviewStore, name: str, *, role: str, now_ms: int) -> st
     return f"{token_id}.{secret}"
 
 
+def welcome(store: ReviewStore, name: str, *, now_ms: int) -> Reviewer | None:
+    """Return the reviewer of this name, added if nobody has it; None for one who was revoked."""
+    with store.reading() as connection:
+        is_known = connection.scalar(sa.select(REVIEWERS.c.name).where(REVIEWERS.c.name == name)) is not None
+    if not is_known:
+        add_reviewer(store, name, role="reviewer", now_ms=now_ms)
+    return find_reviewer(store, name)
+
+
 def revoke_reviewer(store: ReviewStore, name: str, *, now_ms: int) -> None:
     """Let a person in no more; the votes stay.
 

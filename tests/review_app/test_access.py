@@ -1,5 +1,6 @@
 """Without a login nothing tells anything: a walk over every route, the WebSocket, and what a login gives."""
 
+import getpass
 import json
 import random
 import re
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from overlap.review.desk import now_ms
-from overlap.review.reviewers import has_ended, revoke_reviewer, session_key
+from overlap.review.reviewers import has_ended, list_reviewers, revoke_reviewer, session_key
 from overlap.steps.review import open_reviews
 from review_app.access import Throttle
 from review_app.room import upright_box
@@ -301,6 +302,26 @@ def test_logging_out_ends_the_session_on_the_server_and_no_other(world, server):
 
 def session_of(store, cookie):
     return URLSafeTimedSerializer(session_key(store).encode(), salt="session").loads(cookie)[-1]
+
+
+def test_who_started_the_app_gets_in_by_the_printed_link_once(world, server):
+    printed = world.config.with_suffix(".log").read_text().strip().splitlines()
+    link = printed[-1].strip()  # last, where it is seen
+    assert link.startswith(f"{server.url}/enter?key=")
+    assert getpass.getuser() in printed[-2]
+    with client(server) as one, client(server) as late, client(server) as eve:
+        assert eve.get("/enter?key=x").status_code == 401
+        assert eve.get("/enter").status_code == 401
+        page = one.get(link, headers={"Sec-Fetch-Site": "cross-site"})  # a terminal in a browser
+        assert page.status_code == 200
+        assert 'http-equiv="refresh"' in page.text
+        assert one.post("/api/task", json={}, headers=APP).json()["task"]["items"]
+        assert one.get(link).headers["location"] == "/"
+        refused = late.get(link)
+        assert refused.status_code == 401
+        assert "This link was used, or is too old." in refused.text
+        assert late.post("/api/task", json={}, headers=APP).status_code == 401
+    assert list_reviewers(open_reviews(world.loaded))["name"].to_pylist() == sorted([*world.tokens, getpass.getuser()])
 
 
 def test_half_a_request_is_no_error(world, server):

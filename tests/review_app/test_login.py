@@ -121,7 +121,7 @@ def check_logs(organisation):
     log = organisation.log.read_text(encoding="utf-8")
     provider = organisation.provider
     assert provider.given
-    for secret in (provider.client_secret, organisation.cookie_secret, "ticket=", *provider.given):
+    for secret in (provider.client_secret, organisation.cookie_secret, "ticket=", "key=", *provider.given):
         assert secret not in log
 
 
