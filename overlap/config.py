@@ -187,7 +187,7 @@ class ReviewConfig(Section):
     doubtful pairs are for people. ``reviewers`` judge an item at most; ``figures``: when no further vote can change
     what is removed, they go on until none can change either which queries show a removed landmark. ``shared_share`` of
     the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer sees has a known
-    answer.
+    answer. The addresses of ``proxies`` are those whose word counts on whom they pass on.
     """
 
     database: str | None = None
@@ -200,6 +200,7 @@ class ReviewConfig(Section):
     lease_minutes: Count = 30
     address: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    proxies: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class ClosureConfig(Section):

@@ -116,6 +116,7 @@ GOLD = sa.Table(
     sa.Column("confirms", sa.Boolean, nullable=False),
 )
 
+# What the server alone may know: the key that signs sessions, and which of those it signed have ended.
 SECRETS = sa.Table(
     "secrets",
     metadata,

@@ -18,8 +18,9 @@ from overlap.datasets.sets import EvaluationSet
 from overlap.evaluation.groups import group_queries
 from overlap.features.catalogue import load_matcher
 from overlap.review.board import Order, read_board
-from overlap.review.desk import Desk
+from overlap.review.desk import Desk, ask_again
 from overlap.review.queue import GOLD_PREFIX, item
+from overlap.review.reviewers import list_reviewers
 from overlap.review.store import ReviewStore, keep_connections
 from overlap.steps.closure import read_links, read_proposals
 from overlap.steps.decisions import rule_of
@@ -79,6 +80,28 @@ def open_desk(config: Config) -> Desk:
     return Desk(
         read_board(keep_connections(store), rule=rule_of(config), order=order), lease_minutes=settings.lease_minutes
     )
+
+
+def describe_waiting(config: Config, *, open_with: str) -> str:
+    """Say what waits for whom, and with which command to open it."""
+    store, settings = open_reviews(config), config.review
+    if rule_of(config).evidence == "scores":
+        return f"nothing waits for people: policy {config.policy.name!r} decides without them"
+    board = read_board(store, rule=rule_of(config), order=Order(settings.seed, settings.shared_share))
+    names = [row["name"] for row in list_reviewers(store).to_pylist() if not row["revoked"]]
+    waiting = {name: board.n_waiting(name) for name in names or ["whoever opens the review app"]}
+    if not any(waiting.values()):
+        return "nothing waits for reviewers"
+    whom = ", ".join(f"{n:,} for {name}" for name, n in waiting.items())
+    return f"groups that wait for review: {whom}\nopen them in the browser:\n  {open_with}"
+
+
+def ask_all_again(config: Config, lead: str) -> None:
+    """Put every landmark of the queue that nobody asked about again before all reviewers once more."""
+    desk = open_desk(config)
+    landmarks = {row["landmark_id"] for row in desk.board.items if row["origin"] != "gold"}
+    for landmark in sorted(landmarks - set(desk.board.looks)):
+        ask_again(desk, lead, landmark_id=landmark)
 
 
 def draw_gold(config: Config, store: ReviewStore) -> int:

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from overlap.policy import load_policy
 from overlap.steps.copies import find_copies
 from overlap.steps.gpu import check_devices
 from overlap.steps.photos import read_sets
@@ -19,6 +20,7 @@ def curate(run: Run, *, until: str = STEPS[-1]) -> None:
     Args:
         until: the last step to do, one of STEPS.
     """
+    load_policy(run.config.policy.name)  # one that can't be read is told of before the work
     wanted = STEPS[: STEPS.index(until) + 1]
     if "descriptors" in wanted:
         check_devices(run)

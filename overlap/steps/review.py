@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from overlap.config import Config, fingerprint
-from overlap.errors import CheckError, ConfigError
+from overlap.errors import ArtifactError, CheckError, ConfigError
 from overlap.review import reviewers
 from overlap.review.desk import now_ms
 from overlap.review.queue import build_items
@@ -18,7 +18,7 @@ from overlap.review.votes import export_votes as export_file
 from overlap.review.votes import import_votes as import_file
 from overlap.review.votes import read_truth
 from overlap.review.votes import simulate_votes as simulate_reviewers
-from overlap.steps.run import Run, find_current, recorded
+from overlap.steps.run import Run, find_current, read_record, recorded, store_of
 from overlap.store import read_table, write_table
 from overlap.tables import REVIEW_ITEMS
 from overlap.verify.pairs import review_threshold_of
@@ -45,6 +45,18 @@ def build_queue(run: Run, verified: pa.Table, text: pa.Table) -> pa.Table:
         open_reviews(run.config).add_items(items)
         finish(whole, items=items.num_rows, groups=len(set(items["group_id"].to_pylist())))
     return items
+
+
+def check_queue(config: Config) -> None:
+    """Hold that there is something to review.
+
+    Raises:
+        ArtifactError: 'curate' did not come so far yet.
+    """
+    if read_record(store_of(config), "queue") is None and not open_reviews(config).read_items().num_rows:
+        raise ArtifactError(
+            f"{config.store}: there is no review queue yet; run 'overlap curate' with this config to its end first"
+        )
 
 
 def read_queue(config: Config) -> pa.Table:

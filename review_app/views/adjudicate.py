@@ -5,6 +5,7 @@ import streamlit as st
 from overlap.review.desk import ask_again
 from overlap.review.reviewers import Reviewer
 from overlap.review.summary import Standing, answers_by_item, find_standings
+from review_app.access import COOKIE, read_session
 from review_app.room import Room
 from review_app.views.evidence import show_group
 from review_app.views.outcomes import say_outcome
@@ -33,6 +34,13 @@ def show(room: Room, reviewer: Reviewer) -> None:
                 st.write("None.")
 
 
+def _ask_again(room: Room, landmark: int) -> None:
+    # This runs before the page asks who is there: another tab may have logged out since it was shown.
+    lead = read_session(room, st.context.cookies.get(COOKIE, ""))
+    if lead is not None and lead.role == "lead":
+        ask_again(room.desk, lead.name, landmark_id=landmark)
+
+
 def _show_landmark(room: Room, reviewer: Reviewer, standing: Standing, answers: dict[int, dict[str, str]]) -> None:
     landmark = standing.landmark_id
     with st.container(border=True):
@@ -44,7 +52,7 @@ def _show_landmark(room: Room, reviewer: Reviewer, standing: Standing, answers: 
         button.button(
             "Asked again" if standing.asked_again else "Second look",
             key=f"look-{landmark}",
-            on_click=lambda: ask_again(room.desk, reviewer.name, landmark_id=landmark),
+            on_click=lambda: _ask_again(room, landmark),
             width="stretch",
         )
         if st.toggle("Show the photos", key=f"photos-{landmark}"):

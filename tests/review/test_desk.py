@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from overlap.decisions.rule import Rule
 from overlap.errors import ReviewError
 from overlap.review.board import Order, draw, is_shared, read_board
-from overlap.review.desk import Desk, answer_task, ask_again, next_task, skip_task, undo
+from overlap.review.desk import Desk, NotThereError, answer_task, ask_again, next_task, skip_task, undo
 from overlap.review.guidelines import GUIDELINE_VERSION
-from overlap.review.leases import find_leased
+from overlap.review.leases import find_leased, read_skips
 from overlap.review.queue import GOLD_PREFIX, item, sorted_items
 from overlap.review.reviewers import Reviewer
 from overlap.review.schema import VOTE_LOG
@@ -70,6 +70,25 @@ def test_one_answer_is_a_vote_a_pair_with_the_group_and_the_guideline(desk):
     assert {row["group_id"] for row in votes} == {task.group_id}
     assert {row["item_id"] for row in votes} == {row["item_id"] for row in task.items}
     assert {(row["note"], row["guideline_version"]) for row in votes} == {("tower", GUIDELINE_VERSION)}
+
+
+def test_what_does_not_exist_is_named_and_nothing_is_written(desk):
+    task = next_task(desk, "ann")
+    for call in (
+        lambda: next_task(desk, "ann", group_id="nothing"),
+        lambda: skip_task(desk, "ann", group_id="nothing"),
+        lambda: answer(desk, task, "nothing", task.items[0]["item_id"]),
+    ):
+        with pytest.raises(NotThereError, match="there is no such group in the queue"):
+            call()
+    with pytest.raises(NotThereError, match="there is no such photo in the queue"):
+        answer(desk, task, task.group_id, "nothing")
+    assert read_skips(desk.board.store, "ann") == {}
+    assert desk.board.store.read_votes().num_rows == 0
+
+
+def answer(desk, task, group, item_id):
+    return answer_task(desk, "ann", group_id=group, lease=task.lease, client_seq=1, answers={item_id: "same"})
 
 
 def test_an_answer_that_arrives_twice_counts_once(desk):
