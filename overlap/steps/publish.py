@@ -196,12 +196,24 @@ def _about(config: Config, policy: Policy, decided: Decided) -> dict[str, Any]:
         ),
         "votes": decided.votes.num_rows,
         **{name: value for name, value in _publication(config).items() if value},
+        **_void_imports(config, policy),
         "reviewers": len(set(decided.votes["reviewer"].to_pylist())),
     }
 
 
 def _publication(config: Config) -> dict[str, Any]:
     return config.release.model_dump(mode="json", include={"licence", "authors", "url", "date"})
+
+
+def _void_imports(config: Config, policy: Policy) -> dict[str, Any]:
+    """Return the imports of votes that were declared void, with the reasons; nothing where there are none."""
+    imports = open_reviews(config).imports() if policy.evidence == "votes" else []
+    void = [
+        {"import": each.number, "file": each.source.file, "votes": each.n_votes, "reason": each.reason}
+        for each in imports
+        if each.reason is not None
+    ]
+    return {"void_imports": void} if void else {}
 
 
 def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
