@@ -16,6 +16,11 @@ from overlap.errors import DataError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
+# A landmark's id in every file that is read, for ASCII digits alone: from 0, no sign, no leading zeros, no blanks. Only
+# the review's own gold items have ids below 0.
+LANDMARK_ID = r"(?:0|[1-9][0-9]{0,17})"
+LANDMARK_ID_FORM = "it is written in the digits 0 to 9 alone, without sign, blanks or leading zeros"
+
 _text = pa.string()
 _crop_px = pa.list_(pa.float64(), 4)
 

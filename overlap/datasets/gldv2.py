@@ -59,7 +59,7 @@ def read_gldv2(
     """
     clean = _read_clean(root)
     landmarks = _build_landmarks(root, clean)
-    owners = np.repeat(np.arange(len(clean.counts)), clean.counts.to_numpy())
+    owners = _owners(clean)
     paths = photo_paths(root, clean.image_ids)
     places = join_archives(clean.image_ids, archives, stamp=stamp, progress=progress)
     images = build_images(
@@ -83,6 +83,16 @@ def read_gldv2_landmarks(root: Path) -> pa.Table:
         DataError: a list has a bad row.
     """
     return _build_landmarks(root, _read_clean(root))
+
+
+def list_gldv2(root: Path) -> tuple[pa.Array, pa.Array]:
+    """Return the ids of the photos and the landmark of each, from train_clean.csv alone.
+
+    Raises:
+        DataError: the list is missing or has a bad row.
+    """
+    clean = _read_clean(root)
+    return clean.image_ids, clean.landmark_ids.take(_owners(clean))
 
 
 def gldv2_files(root: Path) -> tuple[Path, ...]:
@@ -142,6 +152,11 @@ def _read_clean(root: Path) -> _CleanList:
     image_ids = lists.flatten()
     _check_ids(path, image_ids, lists.offsets.to_numpy())
     return _CleanList(landmark_ids, pc.list_value_length(lists).cast(pa.int64()), image_ids)
+
+
+def _owners(clean: _CleanList) -> pa.Array:
+    """Return the row of each photo's landmark."""
+    return pa.array(np.repeat(np.arange(len(clean.counts)), clean.counts.to_numpy()))
 
 
 def _check_ids(path: Path, image_ids: pa.Array, offsets: np.ndarray) -> None:

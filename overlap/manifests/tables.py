@@ -76,6 +76,17 @@ def overlap_rows(folder: Path, said: Mapping[str, Any]) -> dict[str, tuple[int |
     return rows | {TOTAL: tuple(sum(row[place] or 0 for row in rows.values()) for place in range(4))}
 
 
+def _not_asked(said: Mapping[str, Any]) -> dict[str, str]:
+    """Return the queries that nobody was asked about to the end, as text, by evaluation set and in all.
+
+    Nothing for a release of an older version, which did not count them.
+    """
+    counted = {name: figures.get("not_asked_queries") for name, figures in (said.get("evaluation_sets") or {}).items()}
+    if None in counted.values() or not counted:
+        return {}
+    return {**{name: str(n) for name, n in counted.items()}, TOTAL: str(sum(counted.values()))}
+
+
 def size_rows(folder: Path, said: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Return Table 3, images and landmarks, of the upstream's and the release's first file; nothing without figures.
 
@@ -99,10 +110,13 @@ def table_findings(folder: Path, said: Mapping[str, Any]) -> list[str]:
     findings = []
     try:
         if (folder / "table2.csv").is_file():
-            rows = {cells[0]: tuple(cells[1:]) for _, cells in read_rows(folder / "table2.csv", _OVERLAP_COLUMNS)}
-            findings += _compare(
-                "table2.csv", rows, {name: _text(row) for name, row in overlap_rows(folder, said).items()}
-            )
+            counted = {name: _text(row) for name, row in overlap_rows(folder, said).items()}
+            columns = list(_OVERLAP_COLUMNS)
+            if not_asked := _not_asked(said):
+                columns.append("n_not_asked")
+                counted = {name: (*row, not_asked.get(name, "")) for name, row in counted.items()}
+            rows = {cells[0]: tuple(cells[1:]) for _, cells in read_rows(folder / "table2.csv", columns)}
+            findings += _compare("table2.csv", rows, counted)
         if (folder / "table3.csv").is_file():
             sizes = [tuple(cells[1:]) for _, cells in read_rows(folder / "table3.csv", _SIZES_COLUMNS)]
             expected = map(_text, size_rows(folder, said))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from overlap.decisions.fate import Asked, BoolArray, Fate, IntArray, Votes, find_fate, number_items
 from overlap.decisions.rule import Rule
-from overlap.review.schema import ITEMS, SECOND_LOOKS, VOTE_LOG
+from overlap.review.schema import IMPORTS, ITEMS, SECOND_LOOKS, VOIDS, VOTE_LOG, is_asked, stands
 from overlap.review.store import ReviewStore
 from overlap.tables import REVIEW_ITEMS, WITHDRAWN, as_table
 
@@ -58,6 +58,7 @@ class Board:
     said: dict[str, dict[int, Said]] = field(default_factory=lambda: defaultdict(dict))
     looks: dict[int, int] = field(default_factory=dict)
     sequence: int = 0
+    n_rows: tuple[int, ...] = ()  # items, imports and voids: where their numbers change all is read anew
     _arrays: "_Arrays | None" = None
     _needed: BoolArray | None = None
     _counts: IntArray = field(default_factory=lambda: np.zeros((4, 0), np.int64))  # yes, no, votes, those since a look
@@ -67,11 +68,13 @@ class Board:
     def refresh(self) -> None:
         """Read what came into the database since the last time."""
         with self.store.reading() as connection:
-            n_items = connection.scalar(sa.select(sa.func.count()).select_from(ITEMS)) or 0
-            if n_items != len(self.items):
+            counts = [sa.select(sa.func.count()).select_from(table) for table in (ITEMS, IMPORTS, VOIDS)]
+            n_rows = tuple(connection.scalar(each) or 0 for each in (counts[0].where(is_asked()), *counts[1:]))
+            if n_rows != self.n_rows:
+                self.n_rows = n_rows
                 self._read_items(connection)
             fresh = connection.execute(
-                sa.select(VOTE_LOG).where(VOTE_LOG.c.sequence > self.sequence).order_by(VOTE_LOG.c.sequence)
+                sa.select(VOTE_LOG).where(VOTE_LOG.c.sequence > self.sequence, stands()).order_by(VOTE_LOG.c.sequence)
             ).all()
             looks = {row.landmark_id: row.asked_at_ms for row in connection.execute(sa.select(SECOND_LOOKS))}
         for row in fresh:
@@ -141,7 +144,7 @@ class Board:
         return said.voted_at_ms >= self.looks.get(self.items[row]["landmark_id"], 0)
 
     def _read_items(self, connection: sa.Connection) -> None:
-        rows = connection.execute(sa.select(ITEMS).order_by(ITEMS.c.item_id)).mappings()
+        rows = connection.execute(sa.select(ITEMS).where(is_asked()).order_by(ITEMS.c.item_id)).mappings()
         self.items = [dict(row) for row in rows]
         self.row_of = {row["item_id"]: number for number, row in enumerate(self.items)}
         self.rows_of_group = {}

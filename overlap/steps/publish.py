@@ -29,6 +29,7 @@ from overlap.sheets import csv_bytes
 from overlap.steps.decisions import Material, decide_by, read_material
 from overlap.steps.evidence import gather_evidence
 from overlap.steps.report import gather_content, make_thumbnails
+from overlap.steps.review import open_reviews
 from overlap.steps.run import Run
 from overlap.tables import ANSWERS, REVIEW_ITEMS, STATES, VERIFIED, VOTES
 from overlap.verify.pairs import review_threshold_of, threshold_of
@@ -176,6 +177,7 @@ def _about(config: Config, decided: _Decided) -> dict[str, Any]:
         "review": decision.review,
         "votes": votes.num_rows,
         **{name: value for name, value in _publication(config).items() if value},
+        **_void_imports(config, decided.policy),
         "reviewers": len(set(votes["reviewer"].to_pylist())),
     }
 
@@ -187,6 +189,17 @@ def _counted_votes(decided: _Decided) -> pa.Table:
 
 def _publication(config: Config) -> dict[str, Any]:
     return config.release.model_dump(mode="json", include={"licence", "authors", "url", "date"})
+
+
+def _void_imports(config: Config, policy: Policy) -> dict[str, Any]:
+    """Return the imports of votes that were declared void, with the reasons; nothing where there are none."""
+    imports = open_reviews(config).imports() if policy.evidence == "votes" else []
+    void = [
+        {"import": each.number, "file": each.source.file, "votes": each.n_votes, "reason": each.reason}
+        for each in imports
+        if each.reason is not None
+    ]
+    return {"void_imports": void} if void else {}
 
 
 def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
