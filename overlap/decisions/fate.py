@@ -8,6 +8,7 @@ still be confirmed is needed until one is. Withdrawing a vote can make an item n
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,26 @@ class Asked:
     removes: BoolArray
     standing: BoolArray
 
+    @cached_property
+    def cells(self) -> "Cells":
+        """Return the queries and landmarks that items are about, as a whole with query -1."""
+        keys = self.query * (int(self.landmark.max(initial=-1)) + 1) + self.landmark
+        _, first, of = np.unique(keys, return_index=True, return_inverse=True)
+        return Cells(of, self.query[first], self.landmark[first])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One cell a query and landmark, sorted by query; ``of`` is the cell of each item."""
+
+    of: IntArray
+    query: IntArray
+    landmark: IntArray
+
+    def count(self, flags: BoolArray) -> IntArray:
+        """Return how many of the items that are flagged are in each cell."""
+        return np.bincount(self.of, weights=flags, minlength=len(self.query)).astype(np.int64)
+
 
 @dataclass(frozen=True)
 class Votes:
@@ -54,12 +75,14 @@ class Fate:
         possible: it is, or further votes can confirm it.
         for_removals: a further vote can change what is removed.
         for_figures: it can show that a query sees a landmark that surely goes, and nothing confirmed does so yet.
+        for_others: it can change neither, and people are asked all the same: closure or the audit put it before them.
     """
 
     sure: BoolArray
     possible: BoolArray
     for_removals: BoolArray
     for_figures: BoolArray
+    for_others: BoolArray
 
 
 def number_items(items: pa.Table, rule: Rule) -> Asked:
@@ -90,77 +113,68 @@ def find_fate(asked: Asked, votes: Votes, rule: Rule) -> Fate:
     """
     sure = votes.yes >= rule.confirmations
     possible = votes.yes + np.maximum(rule.reviewers - votes.all, 0) >= rule.confirmations
-    cells = _cells(asked, sure, possible)
-    removed, settled = _certain(asked, cells, sure, possible, rule)
-    is_open, is_pair = possible & ~sure, asked.query >= 0
-    pair = _relevant(cells, settled, rule) if rule.per_query == "most" else ~settled[cells.landmark]
-    whole = np.where(asked.removes, ~settled[asked.landmark], asked.standing & ~removed[asked.landmark])
-    unshown = removed[asked.landmark] & (cells.sure[cells.of] == 0)
-    return Fate(sure, possible, is_open & np.where(is_pair, pair[cells.of], whole), is_open & is_pair & unshown)
+    counts = _Counts(asked.cells, asked.cells.count(sure), asked.cells.count(possible), rule)
+    removed, settled = _certain(asked, counts, sure, possible)
+    is_open, is_pair, of = possible & ~sure, asked.query >= 0, asked.cells.of
+    pair = _relevant(counts, settled) if rule.per_query == "most" else ~settled[asked.cells.landmark]
+    whole = asked.removes & ~settled[asked.landmark]
+    unshown = removed[asked.landmark] & (counts.sure[of] == 0)
+    others = asked.standing & ~asked.removes & ~removed[asked.landmark]
+    for_removals = is_open & np.where(is_pair, pair[of], whole)
+    return Fate(sure, possible, for_removals, is_open & is_pair & unshown, is_open & others)
 
 
 def find_removed(asked: Asked, confirmed: BoolArray, rule: Rule) -> BoolArray:
     """Tell of each landmark, by its number, whether the confirmed items remove it: the policy itself."""
-    return _certain(asked, _cells(asked, confirmed, confirmed), confirmed, confirmed, rule)[0]
+    n = asked.cells.count(confirmed)
+    return _certain(asked, _Counts(asked.cells, n, n, rule), confirmed, confirmed)[0]
 
 
 @dataclass(frozen=True)
-class _Cells:
-    """One cell a query and landmark, sorted by query; ``of`` is the cell of each item."""
+class _Counts:
+    """Count the items of each cell that are surely and those that are possibly confirmed."""
 
-    of: IntArray
-    query: IntArray
-    landmark: IntArray
+    cells: Cells
     sure: IntArray
     possible: IntArray
+    rule: Rule
+
+    @cached_property
+    def verdicts(self) -> tuple[BoolArray, BoolArray]:
+        """Return of each cell whether it surely removes its landmark, and whether it surely does not."""
+        of_query = self.cells.query >= 0
+        if self.rule.per_query == "all":
+            return of_query & (self.sure > 0), ~of_query | (self.possible == 0)
+        others_possible = _greatest_of_others(self.cells.query, self.possible)
+        others_sure = _greatest_of_others(self.cells.query, self.sure)
+        if self.rule.ties == "all":
+            wins, loses = self.sure >= others_possible, others_sure > self.possible
+        else:
+            wins, loses = self.sure > others_possible, others_sure >= self.possible
+        return of_query & (self.sure > 0) & wins, ~of_query | (self.possible == 0) | loses
 
 
-def _cells(asked: Asked, sure: BoolArray, possible: BoolArray) -> _Cells:
-    width = int(asked.landmark.max(initial=-1)) + 1
-    keys = asked.query * width + asked.landmark
-    _, first, of = np.unique(keys, return_index=True, return_inverse=True)
-    n_sure = np.bincount(of, weights=sure, minlength=len(first)).astype(np.int64)
-    n_possible = np.bincount(of, weights=possible, minlength=len(first)).astype(np.int64)
-    return _Cells(of, asked.query[first], asked.landmark[first], n_sure, n_possible)
-
-
-def _certain(
-    asked: Asked, cells: _Cells, sure: BoolArray, possible: BoolArray, rule: Rule
-) -> tuple[BoolArray, BoolArray]:
+def _certain(asked: Asked, counts: _Counts, sure: BoolArray, possible: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Return of each landmark whether it surely goes, and whether what becomes of it is certain."""
-    wins, loses = _verdicts(cells, rule)
+    (wins, loses), landmark = counts.verdicts, counts.cells.landmark
     size, whole = int(asked.landmark.max(initial=-1)) + 1, (asked.query < 0) & asked.removes
-    removed = _any_of(asked.landmark, sure & whole, size=size) | _any_of(cells.landmark, wins, size=size)
-    may_be = _any_of(asked.landmark, possible & whole, size=size) | _any_of(cells.landmark, ~loses, size=size)
+    removed = _any_of(asked.landmark, sure & whole, size=size) | _any_of(landmark, wins, size=size)
+    may_be = _any_of(asked.landmark, possible & whole, size=size) | _any_of(landmark, ~loses, size=size)
     return removed, removed | ~may_be
 
 
-def _verdicts(cells: _Cells, rule: Rule) -> tuple[BoolArray, BoolArray]:
-    """Return of each cell whether it surely removes its landmark, and whether it surely does not."""
-    of_query = cells.query >= 0
-    if rule.per_query == "all":
-        return of_query & (cells.sure > 0), ~of_query | (cells.possible == 0)
-    others_possible = _greatest_of_others(cells.query, cells.possible)
-    others_sure = _greatest_of_others(cells.query, cells.sure)
-    if rule.ties == "all":
-        wins, loses = cells.sure >= others_possible, others_sure > cells.possible
-    else:
-        wins, loses = cells.sure > others_possible, others_sure >= cells.possible
-    return of_query & (cells.sure > 0) & wins, ~of_query | (cells.possible == 0) | loses
-
-
-def _relevant(cells: _Cells, settled: BoolArray, rule: Rule) -> BoolArray:
+def _relevant(counts: _Counts, settled: BoolArray) -> BoolArray:
     """Tell of which cells the count can change an unsettled landmark's place in their query; too many rather than few.
 
     A cell matters to its own landmark while that is unsettled and can still come first. It matters to another such
     landmark of the query unless its count is certain to stay below, or certain to stay above, that landmark's.
     """
-    wins, loses = _verdicts(cells, rule)
-    contends = ~settled[cells.landmark] & ~wins & ~loses
-    least = -_greatest_of_others(cells.query, np.where(contends, -cells.sure, -_FAR))
-    greatest = _greatest_of_others(cells.query, np.where(contends, cells.possible, -_FAR))
-    reaches = cells.possible > least if rule.ties == "all" else cells.possible >= least
-    relevant: BoolArray = contends | (reaches & (cells.sure <= greatest))
+    (wins, loses), query = counts.verdicts, counts.cells.query
+    contends = ~settled[counts.cells.landmark] & ~wins & ~loses
+    least = -_greatest_of_others(query, np.where(contends, -counts.sure, -_FAR))
+    greatest = _greatest_of_others(query, np.where(contends, counts.possible, -_FAR))
+    reaches = counts.possible > least if counts.rule.ties == "all" else counts.possible >= least
+    relevant: BoolArray = contends | (reaches & (counts.sure <= greatest))
     return relevant
 
 

@@ -51,7 +51,7 @@ def count_votes(items: pa.Table, votes: pa.Table, rule: Rule) -> Votes:
 
 def decide_by_votes(items: pa.Table, votes: Votes, fate: Fate, rule: Rule) -> pa.Table:
     """Return the DECISIONS on REVIEW_ITEMS that people voted on, in the order of the items."""
-    waiting = fate.for_removals | (fate.for_figures & rule.figures)
+    waiting = fate.for_removals | (fate.for_figures & rule.figures) | fate.for_others
     state = np.select([fate.sure, ~fate.possible, waiting], ["confirmed", "rejected", "open"], "not_asked")
     disputed = (votes.yes > 0) & (votes.no > 0)
     return _decisions(items, state, disputed, votes, "people")

@@ -207,7 +207,7 @@ class Board:
         """Tell which items anybody is still to be asked: for the removals and, these settled, for the figures."""
         fate, wanted = self.fate(), np.zeros(len(self.items), bool)
         for_figures = fate.for_figures & (self.rule.figures and not fate.for_removals.any())
-        wanted[self.real_rows()] = fate.for_removals | for_figures
+        wanted[self.real_rows()] = fate.for_removals | for_figures | fate.for_others
         again = np.isin(arrays.landmark_id, list(self.looks)) | arrays.is_shared
         needed: BoolArray = (wanted | (again & (self._counts[3] < self.rule.reviewers))) & ~arrays.is_gold
         return needed

@@ -322,6 +322,15 @@ def test_without_the_round_for_figures_what_they_lack_is_not_asked():
     assert decision.removals["n_queries_not_asked"].to_pylist() == [1]
 
 
+@pytest.mark.parametrize(("policy", "review"), [("paper", "complete"), ("strict", "open")])
+def test_what_closure_and_audit_ask_keeps_a_review_open_only_where_it_can_remove(policy, review):
+    origins = {1: "audit", 2: "closure", 3: "text"}
+    items = as_table([item_row("", None, None, n, origin) for n, origin in origins.items()], REVIEW_ITEMS)
+    decision = run(policy, [((*WHOLE, 3), "ann", "same")], items=items)
+    assert decision.items["state"].to_pylist() == ["open", "open", "confirmed"]
+    assert decision.review == review
+
+
 def test_a_dispute_is_any_yes_against_any_no_and_changes_nothing():
     asked = [(*Q, "a", 1), (*Q, "b", 1), (*Q, "c", 1)]
     said = [(asked[0], "ann", "same"), (asked[0], "bob", "different"), (asked[1], "ann", "same")]

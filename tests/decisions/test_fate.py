@@ -157,18 +157,21 @@ def test_cases(rule, query, landmark, yes, voted, needed):
 
 
 @pytest.mark.parametrize(
-    ("origin", "whole", "yes", "needed"),
+    ("origin", "whole", "yes", "needed", "others"),
     [
-        ("text", {"closure"}, 0, {0}),  # nobody asked for it, and the rule does not count it: only the pair matters
-        ("closure", {"text"}, 0, {0, 1}),  # the lead put it before people, to compare policies
-        ("audit", set(), 0, {0, 1}),
-        ("closure", {"text"}, 1, {0}),  # its yes removes nothing under this rule: the pair is still asked about
-        ("closure", {"closure"}, 1, set()),
+        ("text", {"closure"}, 0, {0}, []),  # nobody asked for it, and the rule does not count it: only the pair matters
+        ("closure", {"text"}, 0, {0}, [1]),  # the lead put it before people, to compare policies: it removes nothing
+        ("audit", set(), 0, {0}, [1]),
+        ("closure", {"text"}, 1, {0}, []),  # its yes removes nothing under this rule: the pair is still asked about
+        ("closure", {"closure"}, 0, {0, 1}, []),
+        ("closure", {"closure"}, 1, set(), []),
     ],
 )
-def test_a_landmark_as_a_whole_that_the_rule_does_not_count_settles_nothing(origin, whole, yes, needed):
+def test_a_landmark_as_a_whole_that_the_rule_does_not_count_settles_nothing(origin, whole, yes, needed, others):
     asked = ([0, -1], [0, 0], ["global", origin])
-    assert needed_items(asked, [0, yes], [0, yes], Rule(whole=frozenset(whole))) == needed
+    rule = Rule(whole=frozenset(whole))
+    assert needed_items(asked, [0, yes], [0, yes], rule) == needed
+    assert np.flatnonzero(fate_of(asked, [0, yes], [0, yes], rule).for_others).tolist() == others
 
 
 def test_figures_wait_for_a_yes_of_each_query_and_removed_landmark():
