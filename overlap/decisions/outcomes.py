@@ -1,7 +1,7 @@
 """DECISIONS to OUTCOMES: which landmarks go by a rule, why, and what beat those that stay."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -31,20 +31,26 @@ def decide_landmarks(decisions: pa.Table, rule: Rule, *, landmarks: pa.Table, se
         sets: the evaluation sets in order.
     """
     rows: dict[int, list[_Row]] = defaultdict(list)
-    for row in checked(decisions, DECISIONS).to_pylist():
+    for row in checked(decisions, DECISIONS).select(_READ).to_pylist():
         rows[row["landmark_id"]].append(row)
     wanted = pa.array(sorted(rows), pa.int64())
     known = checked(landmarks, LANDMARKS).filter(pc.is_in(landmarks["landmark_id"], value_set=wanted)).to_pylist()
     named = {row["landmark_id"]: row for row in known}
     removed = _removed_ids(decisions, rule)
-    beaten = _find_beaten((row for each in rows.values() for row in each), rule)
+    removing, beaten = _compare((row for each in rows.values() for row in each), rule)
     outcomes = []
     for landmark in sorted(rows):
         outcome = {"landmark_id": landmark, "landmark_name": "", "n_images": 0} | named.get(landmark, {})
         outcome |= {"removed": landmark in removed, "beaten": beaten.get(landmark, [])}
         outcome |= _count(rows[landmark], sets, rule)
-        outcomes.append(outcome | {"reason": _reason(outcome, rule)})
+        why = _why_kept(outcome, rule)
+        if outcome["removed"]:
+            why = _why_removed(outcome, rows[landmark], removing.get(landmark, ()), rule)
+        outcomes.append(outcome | {"reason": why})
     return as_table(outcomes, OUTCOMES)
+
+
+_READ = ("item_id", "evaluation_set", "query_id", "image_id", "landmark_id", "origin", "state", "disputed")
 
 
 def _removed_ids(decisions: pa.Table, rule: Rule) -> set[int]:
@@ -53,35 +59,42 @@ def _removed_ids(decisions: pa.Table, rule: Rule) -> set[int]:
     return set(ids[find_removed(number_items(decisions, rule), sure, rule)].tolist())
 
 
-def _find_beaten(rows: Iterable[_Row], rule: Rule) -> dict[int, list[dict[str, Any]]]:
-    """Return by landmark the queries whose confirmed photos remove others, with each of these."""
-    if rule.per_query == "all":
-        return {}
+def _compare(rows: Iterable[_Row], rule: Rule) -> tuple[dict[int, set[str]], dict[int, list[dict[str, Any]]]]:
+    """Compare the landmarks of each query by their confirmed photos.
+
+    Returns:
+        By landmark the evaluation sets with a query by which it goes; and the queries that others have more confirmed
+        photos of, or as many where ties remove nobody, with each of these.
+    """
     photos: dict[_Query, Counter[int]] = defaultdict(Counter)
     for row in rows:
         if row["state"] == "confirmed" and _is_pair(row):
             photos[_query(row)][row["landmark_id"]] += 1
+    removing: dict[int, set[str]] = defaultdict(set)
     beaten: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for (name, query_id), counts in sorted(photos.items()):
-        first = sorted(landmark for landmark, n in counts.items() if n == max(counts.values()))
-        nobody_wins = len(first) > 1 and rule.ties == "none"
+        least = max(counts.values()) if rule.per_query == "most" else 1
+        first = sorted(landmark for landmark, n in counts.items() if n >= least)
+        nobody_wins = rule.per_query == "most" and rule.ties == "none" and len(first) > 1
+        for landmark in [] if nobody_wins else first:
+            removing[landmark].add(name)
         for landmark in counts if nobody_wins else counts.keys() - set(first):
             beaten[landmark] += [
                 {"evaluation_set": name, "query_id": query_id, "landmark_id": other}
                 for other in first
                 if other != landmark
             ]
-    return beaten
+    return removing, beaten
 
 
 def _count(rows: Sequence[_Row], sets: Sequence[str], rule: Rule) -> dict[str, Any]:
     pairs, wholes = [row for row in rows if _is_pair(row)], [row for row in rows if not _is_pair(row)]
-    seen = {_query(row) for row in pairs if row["state"] == "confirmed"}
+    proofs = [row for row in pairs if row["state"] == "confirmed"]
+    seen = {_query(row) for row in proofs}
     unseen = {_query(row) for row in pairs if row["state"] in ("not_asked", "open")} - seen
     n_queries = Counter(name for name, _ in seen)
     order = [*sets, *sorted(n_queries.keys() - set(sets))]
     chosen = max(sorted(n_queries, key=order.index), key=lambda name: n_queries[name], default="")
-    proofs = [row for row in pairs if row["state"] == "confirmed"]
     states = Counter(row["state"] for row in rows)
     return {
         "evaluation_set": chosen,
@@ -114,19 +127,26 @@ def _query(row: _Row) -> _Query:
     return row["evaluation_set"], row["query_id"]
 
 
-def _reason(outcome: _Row, rule: Rule) -> str:
-    if not outcome["removed"]:
-        return _why_kept(outcome, rule)
+def _why_removed(outcome: _Row, rows: Sequence[_Row], removing: Collection[str], rule: Rule) -> str:
+    who, found = "at least " + plural(rule.confirmations, "reviewer"), _describe_pairs(outcome)
+    if not removing:
+        whole = next(row for row in rows if not _is_pair(row) and _is_proof(row, rule))
+        beside = f", and {found}, by which it would stay" if outcome["n_queries"] else found
+        return f"{_WHY_ASKED[origin_of_whole(whole['origin'])]}, and {who} confirmed that it is in one{beside}"
+    who = who if rule.evidence == "votes" else "the verification score"
+    others = "" if outcome["evaluation_set"] in removing else f" of {min(removing)}"
+    most = f", and at least one query{others} has none more often" if rule.per_query == "most" else ""
+    return f"{who} confirmed {found}{most}"
+
+
+def _describe_pairs(outcome: _Row) -> str:
     unseen = f" ({plural(outcome['n_queries_not_asked'], 'query', 'queries')} not asked)"
     unseen = unseen if outcome["n_queries_not_asked"] else ""
-    who = "at least " + plural(rule.confirmations, "reviewer")
     if not outcome["n_queries"]:
-        return f"{_WHY_ASKED[outcome['origin']]}, and {who} confirmed that it is in one{unseen}"
+        return unseen
     least = "at least " if outcome["n_not_asked"] + outcome["n_open"] else ""
     photos, queries = plural(outcome["n_confirmed"], "photo"), plural(outcome["n_queries"], "query", "queries")
-    who = who if rule.evidence == "votes" else "the verification score"
-    most = ", and at least one query has none more often" if rule.per_query == "most" else ""
-    return f"{who} confirmed {least}{photos} of it for {queries}{unseen} of {outcome['evaluation_set']}{most}"
+    return f"{least}{photos} of it for {queries}{unseen} of {outcome['evaluation_set']}"
 
 
 def _why_kept(outcome: _Row, rule: Rule) -> str:

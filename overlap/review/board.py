@@ -68,8 +68,7 @@ class Board:
     def refresh(self) -> None:
         """Read what came into the database since the last time."""
         with self.store.reading() as connection:
-            counts = [sa.select(sa.func.count()).select_from(table) for table in (ITEMS, IMPORTS, VOIDS)]
-            n_rows = tuple(connection.scalar(each) or 0 for each in (counts[0].where(is_asked()), *counts[1:]))
+            n_rows = _count_rows(connection)
             if n_rows != self.n_rows:
                 self.n_rows = n_rows
                 self._read_items(connection)
@@ -199,6 +198,10 @@ class Board:
         """Return the rows of the items that are no gold items."""
         return np.flatnonzero(~self._all().is_gold)
 
+    def real_items(self) -> pa.Table:
+        """Return the REVIEW_ITEMS that are no gold items, in the order of `real_rows`."""
+        return self._all().items
+
     def fate(self) -> Fate:
         """Return what is certain of every item that is no gold item, in the order of `real_rows`."""
         return find_fate(self._all().asked, self.votes(), self.rule)
@@ -233,6 +236,7 @@ class Board:
 
 @dataclass(frozen=True)
 class _Arrays:
+    items: pa.Table
     asked: Asked
     landmark_id: IntArray
     group: IntArray
@@ -241,6 +245,15 @@ class _Arrays:
     round_of_group: IntArray
     landmark_of_group: IntArray
     gold_groups: IntArray
+
+
+def _count_rows(connection: sa.Connection) -> tuple[int, ...]:
+    """Count the items that are asked about, imports and voids."""
+    items, imports, voids = (sa.select(sa.func.count()).select_from(table) for table in (ITEMS, IMPORTS, VOIDS))
+    n_void = connection.scalar(voids) or 0
+    # Which items only a void import brought is a question to every one of them.
+    n_items = connection.scalar(items.where(is_asked()) if n_void else items) or 0
+    return n_items, connection.scalar(imports) or 0, n_void
 
 
 def read_board(store: ReviewStore, *, rule: Rule, order: Order) -> Board:
@@ -271,8 +284,10 @@ def _make_arrays(
     first = [items[rows_of_group[group][0]] for group in groups]
     marks = np.array([row["landmark_id"] for row in first], np.int64)
     scores = [-(row["score"] if row["score"] is not None else math.inf) for row in first]
+    real = as_table([row for row in items if row["origin"] != "gold"], REVIEW_ITEMS)
     return _Arrays(
-        asked=number_items(as_table([row for row in items if row["origin"] != "gold"], REVIEW_ITEMS), rule),
+        items=real,
+        asked=number_items(real, rule),
         landmark_id=landmark_id,
         group=np.array([number_of[row["group_id"]] for row in items], np.int64),
         is_gold=is_gold,

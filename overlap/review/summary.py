@@ -20,7 +20,7 @@ from overlap.review.agreement import (
     judge_gold,
     pace,
 )
-from overlap.review.board import Board, Said, is_shared, items_table
+from overlap.review.board import Board, Said, is_shared
 from overlap.review.reviewers import Reviewer
 from overlap.tables import ANSWERS, LANDMARKS, STATES, WITHDRAWN
 
@@ -198,8 +198,7 @@ def find_agreement(board: Board) -> tuple[Agreement, ...]:
 
 def decide_board(board: Board) -> pa.Table:
     """Return the DECISIONS on all items that are no gold items."""
-    items = items_table(board, board.real_rows().tolist())
-    return decide_by_votes(items, board.votes(), board.fate(), board.rule)
+    return decide_by_votes(board.real_items(), board.votes(), board.fate(), board.rule)
 
 
 def find_outcomes(board: Board) -> pa.Table:

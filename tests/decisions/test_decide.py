@@ -246,6 +246,21 @@ def test_reasons_in_words():
     assert automatic.reasons == {1: "the verification score confirmed 1 photo of it for 1 query of s"}
 
 
+def test_the_reason_is_what_removes_a_landmark_not_what_would_leave_it_in():
+    beaten = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 2), "ann", "same"), ((*Q, "c", 2), "ann", "same")]
+    assert run("paper", [((*WHOLE, 1), "ann", "same"), *beaten]).reasons[1] == (
+        "its name suggests an evaluation set, and at least 1 reviewer confirmed that it is in one, and 1 photo of it "
+        "for 1 query of s, by which it would stay"
+    )
+    elsewhere = [*beaten, (("s", "p", "a", 1), "ann", "same"), (("t", "x", "a", 1), "ann", "same")]
+    elsewhere += [(("s", "p", photo, 2), "ann", "same") for photo in "bc"]
+    assert run("paper", elsewhere).reasons[1] == (
+        "at least 1 reviewer confirmed 1 photo of it for 2 queries of s, and at least one query of t has none more "
+        "often"
+    )
+    assert "of t" not in run("all-confirmed", elsewhere).reasons[1]
+
+
 def test_what_beat_a_landmark_that_stays_is_named_with_the_queries():
     said = [((*Q, photo, 2), "ann", "same") for photo in "ab"] + [((*Q, "c", 1), "ann", "same")]
     said += [*everyone((*Q, "d", 1)), (("s", "p", "e", 3), "ann", "same")]
