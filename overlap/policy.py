@@ -50,7 +50,16 @@ class Policy(BaseModel):
         return self
 
     def rule(self, *, reviewers: int, figures: bool) -> Rule:
-        """Return what of the policy decides, with the review's own settings."""
+        """Return what of the policy decides, with the review's own settings.
+
+        Raises:
+            ConfigError: it takes more confirmations than reviewers judge an item.
+        """
+        if self.evidence == "votes" and self.confirmations > reviewers:
+            raise ConfigError(
+                f"policy {self.name!r} takes {self.confirmations} confirmations and review.reviewers is {reviewers}, so "
+                f"that nothing could be confirmed; set review.reviewers to {self.confirmations} or more"
+            )
         return Rule(
             evidence=self.evidence,
             confirmations=self.confirmations,

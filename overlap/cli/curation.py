@@ -21,6 +21,8 @@ class Exported(StrEnum):
     candidates = "candidates"
     verified = "verified"
     queue = "queue"
+    decisions = "decisions"
+    landmarks = "landmarks"
     removals = "removals"
     quarantine = "quarantine"
     recall = "recall"

@@ -126,8 +126,10 @@ def review_state(n_for_removals: int, n_for_figures: int) -> str:
     return REVIEW_STATES[2 if n_for_removals else 1 if n_for_figures else 0]
 
 
-def describe_review(n_for_removals: int, n_for_figures: int) -> str:
+def describe_review(rule: Rule, n_for_removals: int, n_for_figures: int) -> str:
     """Return in a sentence how far a review is."""
+    if rule.evidence == "scores":
+        return "not needed: the policy decides by scores"
     state = review_state(n_for_removals, n_for_figures)
     more = {
         "complete": "no further vote can change what is removed, nor its figures",

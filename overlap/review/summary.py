@@ -137,7 +137,7 @@ def summarise(board: Board, *, confirms: Mapping[str, bool]) -> Summary:
         n_groups=len({row["group_id"] for row in items}),
         n_full=len(items) * n_judges,
         n_answers=sum(each.n_answers for each in work),
-        review=describe_review(int(fate.for_removals.sum()), int(fate.for_figures.sum())),
+        review=describe_review(board.rule, int(fate.for_removals.sum()), int(fate.for_figures.sum())),
         states={state: states[state] for state in STATES},
         work=work,
         agreement=find_agreement(board),

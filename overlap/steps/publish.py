@@ -124,7 +124,7 @@ def _decide(run: Run) -> _Decided:
     decision = decide_by(config, policy, material)
     done(1, None)
     if policy.evidence == "votes":
-        run.say(f"review {describe_review(decision.n_for_removals, decision.n_for_figures)}")
+        run.say(f"review {describe_review(decision.rule, decision.n_for_removals, decision.n_for_figures)}")
     queries = {name: len(ids) for name, ids in material.queries.items()}
     overlap = overlap_table(
         decision.removals,

@@ -59,7 +59,7 @@ def gather_content(
         training_set=config.train.format,
         overlap=overlap,
         sizes=sizes,
-        review=describe_review(decision.n_for_removals, decision.n_for_figures) if by_votes else "",
+        review=describe_review(decision.rule, decision.n_for_removals, decision.n_for_figures) if by_votes else "",
         facts=_facts(config, policy, decision, material, votes),
         settings=config.model_dump_json(indent=2, exclude={"store": True, "run": True, "review": {"database"}}),
         removed=landmarks.removed,

@@ -56,10 +56,11 @@ def _review_lines(config: Config) -> list[str]:
     by_reviewer = votes.group_by("reviewer").aggregate([("item_id", "count")]).sort_by("reviewer").to_pylist()
     lines = [f"review: {len(voted):,} of {items.num_rows:,} items have a vote"]
     if items.num_rows:
-        decisions, *needed = decide_items(rule_of(config), items=items, votes=votes)
+        rule = rule_of(config)
+        decisions, *needed = decide_items(rule, items=items, votes=votes)
         states = Counter(decisions["state"].to_pylist())
         counted = ", ".join(f"{states[name]:,} {name.replace('_', ' ')}" for name in STATES)
-        lines = [f"{lines[0]}: {counted}", f"  {describe_review(*needed)}"]
+        lines = [f"{lines[0]}: {counted}", f"  {describe_review(rule, *needed)}"]
     return [*lines, *(f"  {row['reviewer']}: {row['item_id_count']:,} votes" for row in by_reviewer)]
 
 

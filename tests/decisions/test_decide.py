@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.decisions.decide import decide
+from overlap.decisions.decide import decide, describe_review
 from overlap.errors import ConfigError, DataError
 from overlap.policy import SHIPPED, load_policy
 from overlap.tables import ANSWERS, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
@@ -411,6 +411,19 @@ def test_a_wrong_policy_says_what(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"mine\.toml'" + f".*{message}"):
         load_policy(path)
+
+
+def test_a_policy_that_the_reviewers_are_too_few_for_is_refused():
+    policy = load_policy("paper").model_copy(update={"confirmations": 4})
+    with pytest.raises(ConfigError, match=r"'paper' takes 4 confirmations and review.reviewers is 3.* to 4 or more"):
+        policy.rule(reviewers=3, figures=True)
+    assert policy.rule(reviewers=4, figures=True).confirmations == 4
+    assert load_policy("automatic").model_copy(update={"confirmations": 4}).rule(reviewers=1, figures=True)
+
+
+def test_a_policy_without_people_needs_no_review():
+    rule = load_policy("automatic").rule(reviewers=3, figures=True)
+    assert describe_review(rule, 7, 0) == "not needed: the policy decides by scores"
 
 
 def test_an_unknown_policy_names_the_shipped_ones(tmp_path):
