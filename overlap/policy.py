@@ -57,8 +57,8 @@ class Policy(BaseModel):
         """
         if self.evidence == "votes" and self.confirmations > reviewers:
             raise ConfigError(
-                f"policy {self.name!r} takes {self.confirmations} confirmations and review.reviewers is {reviewers}, so "
-                f"that nothing could be confirmed; set review.reviewers to {self.confirmations} or more"
+                f"policy {self.name!r} takes {self.confirmations} confirmations and review.reviewers is {reviewers}, "
+                f"so that nothing could be confirmed; set review.reviewers to {self.confirmations} or more"
             )
         return Rule(
             evidence=self.evidence,
