@@ -54,7 +54,7 @@ def would_remove(decisions: pa.Table, rule: Rule) -> dict[int, Least | None]:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Items by landmark and query, those nearest to a confirmation first; `whole` ones by landmark."""
+    """Items with the yeses that they lack, by landmark and query, fewest first; `whole` ones by landmark."""
 
     pairs: Mapping[int, Mapping[tuple[str, str], Sequence[tuple[str, int]]]]
     whole: Mapping[int, Sequence[tuple[str, int]]]
@@ -68,7 +68,7 @@ def _gather(decisions: pa.Table, rule: Rule) -> _Asked:
     confirmed: dict[tuple[str, str], dict[int, int]] = defaultdict(lambda: defaultdict(int))
     rows = checked(decisions, DECISIONS).to_pylist()
     for row in sorted(rows, key=lambda row: _order(row, rule)):
-        landmark, said = row["landmark_id"], (row["item_id"], _yeses(row, rule))
+        landmark, said = row["landmark_id"], (row["item_id"], _missing(row, rule))
         if row["query_id"] is None:
             if origin_of_whole(row["origin"]) in rule.whole:
                 whole[landmark].append(said)
@@ -79,37 +79,36 @@ def _gather(decisions: pa.Table, rule: Rule) -> _Asked:
     return _Asked(pairs, whole, confirmed, sorted({row["landmark_id"] for row in rows}))
 
 
-def _yeses(row: Mapping[str, Any], rule: Rule) -> int:
-    """Return the yeses on an item; a score that is believed counts as the confirmations it takes."""
-    by_score = row["decided_by"] == "score" and row["state"] == "confirmed"
-    return rule.confirmations if by_score else int(row["n_yes"])
+def _missing(row: Mapping[str, Any], rule: Rule) -> int:
+    """Return how many yeses an item lacks to be confirmed."""
+    return 0 if row["state"] == "confirmed" else rule.confirmations - int(row["n_yes"])
 
 
 def _order(row: Mapping[str, Any], rule: Rule) -> tuple[Any, ...]:
-    return -_yeses(row, rule), -(row["score"] or 0.0), row["item_id"]
+    return _missing(row, rule), -(row["score"] or 0.0), row["item_id"]
 
 
 def _stays(asked: _Asked, landmark: int, rule: Rule) -> Iterable[Least]:
     """Yield each way in which the landmark is removed now, with the least evidence for it."""
-    for item, said in asked.whole.get(landmark, ()):
-        if said >= rule.confirmations:
+    for item, missing in asked.whole.get(landmark, ()):
+        if not missing:
             yield Least((item,), rule.confirmations, None)
     for query, found in asked.pairs.get(landmark, {}).items():
         needed = _needed(asked, landmark, query, rule)
-        ready = [item for item, said in found if said >= rule.confirmations]
+        ready = [item for item, missing in found if not missing]
         if len(ready) >= needed:
             yield Least(tuple(ready[:needed]), needed * rule.confirmations, query)
 
 
 def _comes(asked: _Asked, landmark: int, rule: Rule) -> Iterable[Least]:
     """Yield each way in which yeses on items that are there would remove the landmark."""
-    for item, said in asked.whole.get(landmark, ()):
-        yield Least((item,), rule.confirmations - said, None)
+    for item, missing in asked.whole.get(landmark, ()):
+        yield Least((item,), missing, None)
     for query, found in asked.pairs.get(landmark, {}).items():
         needed = _needed(asked, landmark, query, rule)
         if len(found) >= needed:
-            missing = [(item, rule.confirmations - said) for item, said in found[:needed] if said < rule.confirmations]
-            yield Least(tuple(item for item, _ in missing), sum(votes for _, votes in missing), query)
+            lacking = [(item, missing) for item, missing in found[:needed] if missing]
+            yield Least(tuple(item for item, _ in lacking), sum(missing for _, missing in lacking), query)
 
 
 def _needed(asked: _Asked, landmark: int, query: tuple[str, str], rule: Rule) -> int:

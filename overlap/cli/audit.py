@@ -119,12 +119,14 @@ def diff(
     overrides: SetOption = None,
 ) -> None:
     """List what flips between two policies and why, and the least evidence each decision rests on or waits for."""
-    from overlap.steps.policies import compare_policies
+    from overlap.steps.policies import compare_policies, describe_reviews
 
-    compared = compare_policies(load(config, overrides), first, second)
+    loaded = load(config, overrides)
+    compared, reviews = compare_policies(loaded, first, second), describe_reviews(loaded, first, second)
     for number, name in enumerate((first, second)):
         gone = [each for each in compared if each.stands[number].removed]
         typer.echo(f"{name}: {len(gone):,} landmarks, {sum(each.n_images for each in gone):,} photos removed")
+        typer.echo(f"  review {reviews[number]}")
     flips = [each for each in compared if each.flips]
     typer.echo(f"flipping: {len(flips):,} landmarks, {sum(each.n_images for each in flips):,} photos")
     for each in compared if whole else flips:

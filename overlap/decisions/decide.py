@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from overlap.decisions.fate import find_fate, number_items
 from overlap.decisions.items import confirmed_pairs, count_votes, decide_by_scores, decide_by_votes
-from overlap.decisions.outcomes import decide_landmarks
+from overlap.decisions.outcomes import decide_landmarks, plural
 from overlap.decisions.rule import Rule
 from overlap.errors import DataError
 from overlap.tables import REMOVALS, REVIEW_ITEMS, checked
@@ -133,9 +133,9 @@ def describe_review(rule: Rule, n_for_removals: int, n_for_figures: int) -> str:
     state = review_state(n_for_removals, n_for_figures)
     more = {
         "complete": "no further vote can change what is removed, nor its figures",
-        "settled but for figures": f"no further vote can change what is removed; {n_for_figures:,} pairs may show "
-        "further queries of it and were not asked about to the end",
-        "open": f"votes on {n_for_removals:,} items can still change what is removed",
+        "settled but for figures": "no further vote can change what is removed; "
+        f"{plural(n_for_figures, 'pair')} may show further queries of it, not asked about to the end",
+        "open": f"votes on {plural(n_for_removals, 'item')} can still change what is removed",
     }
     return f"{state}: {more[state]}"
 

@@ -129,13 +129,18 @@ class Ranking:
 
 @dataclass(frozen=True)
 class PolicyRow:
-    """Hold what a policy would remove on the same votes; ``chosen`` is the one that was applied."""
+    """Hold what a policy would remove on the same votes; ``chosen`` is the one that was applied.
+
+    Args:
+        n_open: items on which votes could still change it; people stop asking when the applied one is settled.
+    """
 
     name: str
     description: str
     n_landmarks: int
     n_images: int
     chosen: bool
+    n_open: int = 0
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,10 @@ def _ranking(query: tuple[str, str], photos: Sequence[tuple[str, int]], gone: se
 
 
 def _policy_row(config: Config, policy: Policy, material: Material, *, chosen: bool) -> PolicyRow:
-    removals = decide_by(config, policy, material).removals
+    decision = decide_by(config, policy, material)
+    removals, n_open = decision.removals, decision.n_for_removals
     n_images = pc.sum(removals["n_images"]).as_py() or 0
-    return PolicyRow(policy.name, policy.description, removals.num_rows, n_images, chosen)
+    return PolicyRow(policy.name, policy.description, removals.num_rows, n_images, chosen, n_open)
 
 
 def _audit_facts(audit: Mapping[str, Any]) -> Iterable[Fact]:

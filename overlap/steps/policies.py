@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from overlap.config import Config
 from overlap.counterfactual import Least, keeps_removed, would_remove
+from overlap.decisions.decide import describe_review
 from overlap.policy import Policy, load_policy
 from overlap.steps.decisions import Material, decide_by, read_material
 
@@ -62,6 +63,13 @@ def compare_policies(config: Config, first: str, second: str) -> list[Compared]:
         if landmark in known
     ]
     return sorted(compared, key=lambda each: (not each.flips, each.landmark_id))
+
+
+def describe_reviews(config: Config, *names: str) -> list[str]:
+    """Return for each policy how far the review is by it: reviewers stop when the config's own is settled."""
+    material = read_material(config)
+    decisions = [decide_by(config, load_policy(name), material) for name in names]
+    return [describe_review(each.rule, each.n_for_removals, each.n_for_figures) for each in decisions]
 
 
 _NOTHING = Stand(False, "nothing speaks against it", None)

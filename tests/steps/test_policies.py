@@ -45,6 +45,20 @@ def test_what_flips_is_listed_with_the_least_evidence(voted):
     assert "\n1  " in run("policy", "diff", "paper", "strict", "--all", "-c", voted).stdout
 
 
+def test_a_policy_that_reviewers_could_not_settle_is_said_to_be_open(tiny_photos):
+    """Photos of landmarks 1 and 2 are asked about; two of 1 are confirmed, so that none of 2 matters to ``paper``."""
+    rows = [(0, 1, "same"), (1, 1, "same"), (3, 2, "different")]
+    lines = [f"tiny,q,{PHOTOS[photo]},{landmark},ann,{answer}" for photo, landmark, answer in rows]
+    header = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
+    (tiny_photos / "votes.csv").write_text("\n".join([header, *lines, ""]))
+    run("votes", "import", tiny_photos / "votes.csv", "-c", tiny_photos / "config.toml")
+    said = run("policy", "diff", "paper", "strict", "-c", tiny_photos / "config.toml").stdout
+    assert "paper: 1 landmarks, 3 photos removed\n  review complete" in said
+    assert "strict: 1 landmarks, 3 photos removed\n  review open: votes on 1 item can still change" in said
+    page = Path(run("report", "-c", tiny_photos / "config.toml").stdout.removeprefix("report: ").strip())
+    assert "could change what another one removes" in page.read_text(encoding="utf-8")
+
+
 def test_a_policy_compared_with_itself_flips_nothing(voted):
     assert not any(each.flips for each in compare_policies(load_config(voted), "paper", "paper"))
 
