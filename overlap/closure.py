@@ -3,7 +3,8 @@
 A link is a verified pair of photos of two landmarks. Two landmarks are linked when the links between them hold several
 different photos on each side: one photo that shows two landmarks, or is filed under the wrong one, links many photos of
 the other side to itself alone, and so nothing. A landmark that has fewer photos needs all of them. For the same reason
-a landmark that was confirmed by fewer photos than that is no seed: the photo may be the only right one it has.
+a landmark that was confirmed by fewer photos than that is no seed: the photo may be the only right one it has. Photos
+that nobody was asked about to the end count with them, or else it would depend on when reviewers could stop.
 
 Names link what search can't: see `overlap.names.find_kin_names`. Nothing is removed by a link: people are asked.
 """
@@ -11,6 +12,7 @@ Names link what search can't: see `overlap.names.find_kin_names`. Nothing is rem
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -30,18 +32,22 @@ class Kinship:
     reason: str
 
 
-def find_seeds(removals: pa.Table, *, whole: Collection[int], links: int) -> list[int]:
+def find_seeds(
+    removals: pa.Table, *, whole: Collection[int], links: int, photos: Mapping[int, int] = MappingProxyType({})
+) -> list[int]:
     """Return the landmarks whose photos may bring up others: confirmed as a whole, or by several of their photos.
 
     Args:
         removals: REMOVALS of people's votes.
-        whole: landmarks that people confirmed as a whole.
+        whole: landmarks that people confirmed as a whole, or may confirm still.
         links: how many photos must be confirmed; all of a landmark that has fewer.
+        photos: how many are, or may be still, by landmark; by default n_confirmed.
     """
     return [
         row["landmark_id"]
         for row in checked(removals, REMOVALS).to_pylist()
-        if row["landmark_id"] in whole or row["n_confirmed"] >= min(links, row["n_images"])
+        if row["landmark_id"] in whole
+        or photos.get(row["landmark_id"], row["n_confirmed"]) >= min(links, row["n_images"])
     ]
 
 

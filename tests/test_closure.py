@@ -43,6 +43,12 @@ def test_a_landmark_that_people_confirmed_as_a_whole_is_a_seed_whatever_removed_
     assert find_seeds(as_table(rows, REMOVALS), whole=[], links=2) == []
 
 
+def test_photos_that_may_be_confirmed_still_count_for_a_seed():
+    rows = as_table([removal(1, "global", 1, 9), removal(2, "global", 1, 9), removal(3, "text", 0, 9)], REMOVALS)
+    assert find_seeds(rows, whole=[], links=2, photos={1: 3, 2: 1}) == [1]
+    assert find_seeds(rows, whole=[], links=2, photos={1: 3, 3: 2}) == [1, 3]
+
+
 def test_links_are_believed_pairs_of_two_landmarks_and_mutual_between_seeds():
     kin_of = {"a1": 1, "a2": 1, "b1": 2}
 

@@ -72,9 +72,16 @@ def confirmed_pairs(decisions: pa.Table) -> pa.Table:
     return decisions.filter(pc.and_(pc.equal(decisions["state"], "confirmed"), pc.is_valid(decisions["query_id"])))
 
 
-def confirmed_wholes(decisions: pa.Table) -> set[int]:
-    """Return the landmarks that were confirmed as a whole."""
-    whole = pc.and_(pc.equal(decisions["state"], "confirmed"), pc.is_null(decisions["query_id"]))
+def possible_photos(decisions: pa.Table) -> dict[int, int]:
+    """Return by landmark how many photos are confirmed for a query, or may be still: no pair of the others is left."""
+    pairs = decisions.filter(pc.and_(pc.not_equal(decisions["state"], "rejected"), pc.is_valid(decisions["query_id"])))
+    counted = pairs.group_by("landmark_id").aggregate([("image_id", "count_distinct")])
+    return dict(zip(counted["landmark_id"].to_pylist(), counted["image_id_count_distinct"].to_pylist(), strict=True))
+
+
+def possible_wholes(decisions: pa.Table) -> set[int]:
+    """Return the landmarks that are confirmed as a whole, or may be still."""
+    whole = pc.and_(pc.not_equal(decisions["state"], "rejected"), pc.is_null(decisions["query_id"]))
     return set(decisions.filter(whole)["landmark_id"].to_pylist())
 
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from overlap.closure import Kinship, find_links, find_seeds, propose
 from overlap.config import Config, fingerprint
-from overlap.decisions.items import confirmed_wholes
+from overlap.decisions.items import possible_photos, possible_wholes
 from overlap.names import find_kin_names
 from overlap.policy import load_policy
 from overlap.review.queue import item
@@ -51,7 +51,8 @@ def close(run: Run) -> Proposed:
         sets = read_sets(run)
         decision = decide_now(strict)
         removals, links = decision.removals, run.config.closure.links
-        seeds = find_seeds(removals, whole=confirmed_wholes(decision.items), links=links)
+        photos, wholes = possible_photos(decision.items), possible_wholes(decision.items)
+        seeds = find_seeds(removals, whole=wholes, links=links, photos=photos)
         links, proposals = _find_kin(run, sets, seeds)
         whole = fingerprint("closure", links.to_pylist(), proposals.to_pylist())
         if not run.store.exists("closure", whole):

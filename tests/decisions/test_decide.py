@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.decisions.decide import decide, describe_review
+from overlap.decisions.items import possible_photos, possible_wholes
 from overlap.errors import ConfigError, DataError
 from overlap.policy import SHIPPED, load_policy
 from overlap.tables import ANSWERS, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
@@ -321,6 +322,17 @@ def test_states_of_items_of_an_open_a_settled_and_a_complete_review():
     assert done.duplicated_queries == {"s": 1, "t": 1}
     assert done.landmarks["origin"].to_pylist() == ["global", "global", "global"]
     assert states(done)["d", 2] == "not_asked"
+
+
+def test_what_is_confirmed_or_may_be_still_is_counted_by_landmark():
+    asked = [(*Q, "a", 1), (*Q, "b", 1), ("s", "p", "b", 1), ("t", "x", "c", 1), (*WHOLE, 1), (*WHOLE, 2)]
+    items = as_table([item_row(*question) for question in asked], REVIEW_ITEMS)
+    said = [((*Q, "a", 1), "ann", "same"), *everyone(("t", "x", "c", 1)), *everyone((*WHOLE, 2))]
+    stopped = run("paper", said, items=items)
+    assert possible_photos(stopped.items) == {1: 2}
+    assert possible_wholes(stopped.items) == {1}
+    judged = run("paper", [*said, *everyone((*Q, "b", 1)), *everyone(("s", "p", "b", 1)), *everyone((*WHOLE, 1))])
+    assert (possible_photos(judged.items), possible_wholes(judged.items)) == ({1: 1}, set())
 
 
 def test_without_the_round_for_figures_what_they_lack_is_not_asked():
