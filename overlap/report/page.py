@@ -7,7 +7,7 @@ hash. It reads whole without JavaScript, which only adds the filter and the larg
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -199,6 +199,7 @@ class ReportContent:
         plots: PNG by title, drawn where matplotlib is installed.
         quarantine: photos that could not be used; ``n_quarantined`` counts all of them.
         seconds: duration by step, in the order they ran.
+        confirming: the answers that are a yes.
     """
 
     title: str
@@ -224,6 +225,7 @@ class ReportContent:
     quarantine: tuple[QuarantinedPhoto, ...] = ()
     n_quarantined: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    confirming: Collection[str] = CONFIRMING
 
 
 @dataclass(frozen=True)
@@ -317,9 +319,9 @@ def _in_words(answers: Mapping[str, int]) -> dict[str, int]:
     return {ANSWER_WORDS[answer]: answers.get(answer, 0) for answer in ANSWERS} if answers else {}
 
 
-def _chips(answers: Mapping[str, int]) -> Sequence[tuple[str, int, bool]]:
+def _chips(answers: Mapping[str, int], confirming: Collection[str]) -> Sequence[tuple[str, int, bool]]:
     """Return (words, count, confirms) of the answers that were given, in the order of ANSWERS."""
-    return [(ANSWER_WORDS[name], answers[name], name in CONFIRMING) for name in ANSWERS if answers.get(name)]
+    return [(ANSWER_WORDS[name], answers[name], name in confirming) for name in ANSWERS if answers.get(name)]
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -78,6 +78,7 @@ def gather_content(
         quarantine=first_quarantined(quarantine),
         n_quarantined=quarantine.num_rows,
         seconds=_seconds(config),
+        confirming=decision.rule.confirming,
     )
 
 

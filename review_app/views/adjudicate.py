@@ -20,7 +20,7 @@ def show(room: Room, reviewer: Reviewer) -> None:
         answers = answers_by_item(board)
     st.title("Adjudicate")
     st.caption(
-        "Landmarks with a confirmed photo. A second look puts all groups of a landmark before every reviewer again."
+        "Landmarks that somebody said yes to. A second look puts all groups of a landmark before every reviewer again."
     )
     disputed = [each for each in standings if each.outcome["disputed"]]
     alone = [each for each in standings if each.rests_on_one and not each.outcome["disputed"]]

@@ -193,6 +193,13 @@ def test_every_state_is_said_in_its_word(full):
         assert word not in full.lower()
 
 
+def test_a_yes_is_what_the_policy_takes_for_one(full):
+    marked = '<span class="chip yes">1 unsure</span>'
+    assert marked not in full
+    content = dataclasses.replace(FULL, confirming={"same", "unsure"})
+    assert marked in render_report(content, thumbnail=no_picture)
+
+
 def test_what_beat_a_landmark_that_stays_is_linked_with_the_queries(full):
     page = Page(full)
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a" and "#landmark-" in attributes["href"]]
