@@ -32,6 +32,7 @@ class Standing:
     Args:
         groups: its groups, by query; a text candidate's group among them.
         outcome: its row of OUTCOMES; without the training set's names and sizes.
+        is_settled: whether no further vote can change what is removed, this landmark or another.
         yes: reviewers with a confirming vote.
         no: reviewers with votes none of which confirms.
         asked_again: whether a second look was asked for.
@@ -40,6 +41,7 @@ class Standing:
     landmark_id: int
     groups: tuple[str, ...]
     outcome: Mapping[str, Any]
+    is_settled: bool
     yes: tuple[str, ...]
     no: tuple[str, ...]
     asked_again: bool
@@ -110,7 +112,10 @@ def find_standings(board: Board) -> list[Standing]:
         if board.items[rows[0]]["origin"] != "gold":
             groups[board.items[rows[0]]["landmark_id"]].append(group)
     outcomes = {row["landmark_id"]: row for row in find_outcomes(board).to_pylist()}
-    standings = [_standing(board, landmark, tuple(each), outcomes[landmark]) for landmark, each in groups.items()]
+    is_settled = not board.fate().for_removals.any()
+    standings = [
+        _standing(board, tuple(each), outcomes[landmark], is_settled=is_settled) for landmark, each in groups.items()
+    ]
     return sorted(standings, key=lambda each: (-each.n_confirmed, each.landmark_id))
 
 
@@ -206,13 +211,14 @@ def find_outcomes(board: Board) -> pa.Table:
     return decide_landmarks(decide_board(board), board.rule, landmarks=LANDMARKS.empty_table())
 
 
-def _standing(board: Board, landmark: int, groups: tuple[str, ...], outcome: Mapping[str, Any]) -> Standing:
+def _standing(board: Board, groups: tuple[str, ...], outcome: Mapping[str, Any], *, is_settled: bool) -> Standing:
+    landmark = outcome["landmark_id"]
     rows = [row for group in groups for row in board.rows_of_group[group]]
     said = {name: [mine[row].answer for row in rows if row in mine] for name, mine in board.said.items()}
     said = {name: [answer for answer in each if answer != WITHDRAWN] for name, each in said.items()}
     yes = tuple(sorted(name for name, each in said.items() if board.rule.confirming & set(each)))
     no = tuple(sorted(name for name, each in said.items() if each and name not in yes))
-    return Standing(landmark, groups, outcome, yes, no, landmark in board.looks)
+    return Standing(landmark, groups, outcome, is_settled, yes, no, landmark in board.looks)
 
 
 def _work(board: Board, reviewer: str) -> Work:

@@ -47,7 +47,7 @@ def _show_landmark(room: Room, reviewer: Reviewer, standing: Standing, answers: 
         words, button = st.columns([4, 1], vertical_alignment="center")
         words.text(room.gallery.names.get(landmark, "") or f"landmark {landmark}")
         words.text(f"landmark {landmark} · yes: {', '.join(standing.yes)} · no: {', '.join(standing.no) or 'nobody'}")
-        for line in say_outcome(room, standing):
+        for line in say_outcome(room.gallery.names, standing):
             words.text(line)
         button.button(
             "Asked again" if standing.asked_again else "Second look",

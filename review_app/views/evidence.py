@@ -33,7 +33,7 @@ def show(room: Room, reviewer: Reviewer) -> None:
     if chosen is None:
         return
     if reviewer.role == "lead":
-        for line in say_outcome(room, chosen):
+        for line in say_outcome(room.gallery.names, chosen):
             st.text(line)
     for group in chosen.groups:
         rows = [row for row in board.rows_of_group[group] if row in visible]
