@@ -19,7 +19,7 @@ def say_outcome(names: Mapping[int, str], standing: Standing) -> list[str]:
     lines = [f"{fate}{'' if standing.is_settled else ', as things stand'}: {outcome['reason']}."]
     if outcome["removed"]:
         counted = (f"{n} {state.replace('_', ' ')}" for state, n in count_states(outcome).items() if n)
-        lines.append(f"Of {plural(outcome["n_items"], "item")}: {', '.join(counted)}.")
+        lines.append(f"Of {plural(outcome['n_items'], 'item')}: {', '.join(counted)}.")
     if outcome["beaten"]:
         shown = [_say_beaten(names, each) for each in outcome["beaten"][:_MOST_QUERIES]]
         more = f" and {len(outcome['beaten']) - len(shown)} more" if len(shown) < len(outcome["beaten"]) else ""

@@ -128,6 +128,8 @@ def test_the_datasheet_says_what_was_recorded_and_what_was_not(made):
     assert "by the policy `not recorded`." in bare["DATASHEET.md"]
     assert "when the list was decided:\nnot recorded.\n" in bare["DATASHEET.md"]
     assert "The review was" not in bare["DATASHEET.md"]
+    scored = said | {"item_states": {"confirmed": 3}, "review": "complete", "policy": {"evidence": "scores"}}
+    assert "The review was" not in render_documents(scored)["DATASHEET.md"].decode(), "nobody was asked"
     assert "Who made it, who paid for it?** Not recorded." in bare["DATASHEET.md"]
     assert 'license: "other"' in bare["README.md"]
     assert 'size_categories: ["1M<n<10M"]' in bare["README.md"]
