@@ -63,28 +63,37 @@ def _compare(rows: Iterable[_Row], rule: Rule) -> tuple[dict[int, set[str]], dic
     """Compare the landmarks of each query by their confirmed photos.
 
     Returns:
-        By landmark the evaluation sets with a query by which it goes; and the queries that others have more confirmed
-        photos of, or as many where ties remove nobody, with each of these.
+        By landmark the evaluation sets with a query by which it goes, whatever becomes of other landmarks' photos; and
+        the queries that others have more confirmed photos of, or as many where ties remove nobody, with each of these.
     """
     photos: dict[_Query, Counter[int]] = defaultdict(Counter)
+    undecided: dict[_Query, Counter[int]] = defaultdict(Counter)
     for row in rows:
-        if row["state"] == "confirmed" and _is_pair(row):
-            photos[_query(row)][row["landmark_id"]] += 1
+        if _is_pair(row) and row["state"] != "rejected":
+            counted = photos if row["state"] == "confirmed" else undecided
+            counted[_query(row)][row["landmark_id"]] += 1
     removing: dict[int, set[str]] = defaultdict(set)
     beaten: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for (name, query_id), counts in sorted(photos.items()):
-        least = max(counts.values()) if rule.per_query == "most" else 1
-        first = sorted(landmark for landmark, n in counts.items() if n >= least)
-        nobody_wins = rule.per_query == "most" and rule.ties == "none" and len(first) > 1
-        for landmark in [] if nobody_wins else first:
-            removing[landmark].add(name)
-        for landmark in counts if nobody_wins else counts.keys() - set(first):
-            beaten[landmark] += [
-                {"evaluation_set": name, "query_id": query_id, "landmark_id": other}
-                for other in first
-                if other != landmark
-            ]
+        possible = counts + undecided[name, query_id]
+        for landmark, n in counts.items():
+            most = max((possible[other] for other in possible if other != landmark), default=0)
+            if rule.per_query == "all" or n > most or (n == most and rule.ties == "all"):
+                removing[landmark].add(name)
+        if rule.per_query == "most":
+            for landmark, others in _find_greater(counts, ties_beat=rule.ties == "none"):
+                beaten[landmark] += [
+                    {"evaluation_set": name, "query_id": query_id, "landmark_id": other} for other in others
+                ]
     return removing, beaten
+
+
+def _find_greater(counts: Mapping[int, int], *, ties_beat: bool) -> Iterable[tuple[int, list[int]]]:
+    """Yield the landmarks that do not come first in a count, each with those that do."""
+    first = sorted(landmark for landmark, n in counts.items() if n == max(counts.values()))
+    for landmark in counts:
+        if landmark not in first or (ties_beat and len(first) > 1):
+            yield landmark, [other for other in first if other != landmark]
 
 
 def _count(rows: Sequence[_Row], sets: Sequence[str], rule: Rule) -> dict[str, Any]:
@@ -129,12 +138,12 @@ def _query(row: _Row) -> _Query:
 
 def _why_removed(outcome: _Row, rows: Sequence[_Row], removing: Collection[str], rule: Rule) -> str:
     who, found = "at least " + plural(rule.confirmations, "reviewer"), _describe_pairs(outcome)
-    if not removing:
-        whole = next(row for row in rows if not _is_pair(row) and _is_proof(row, rule))
-        beside = f", and {found}, by which it would stay" if outcome["n_queries"] else found
+    whole = next((row for row in rows if not _is_pair(row) and _is_proof(row, rule)), None)
+    if whole is not None and not removing:
+        beside = f", beside {found}" if outcome["n_queries"] else found
         return f"{_WHY_ASKED[origin_of_whole(whole['origin'])]}, and {who} confirmed that it is in one{beside}"
     who = who if rule.evidence == "votes" else "the verification score"
-    others = "" if outcome["evaluation_set"] in removing else f" of {min(removing)}"
+    others = f" of {min(removing)}" if removing and outcome["evaluation_set"] not in removing else ""
     most = f", and at least one query{others} has none more often" if rule.per_query == "most" else ""
     return f"{who} confirmed {found}{most}"
 
