@@ -250,8 +250,8 @@ def test_reasons_in_words():
 def test_the_reason_is_what_removes_a_landmark_not_what_would_leave_it_in():
     beaten = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 2), "ann", "same"), ((*Q, "c", 2), "ann", "same")]
     assert run("paper", [((*WHOLE, 1), "ann", "same"), *beaten]).reasons[1] == (
-        "its name suggests an evaluation set, and at least 1 reviewer confirmed that it is in one, beside 1 photo of it "
-        "for 1 query of s"
+        "its name suggests an evaluation set, and at least 1 reviewer confirmed that it is in one, beside 1 photo of "
+        "it for 1 query of s"
     )
     asked = [(*WHOLE, 1), (*Q, "a", 1), (*Q, "b", 2), (*Q, "c", 2)]
     stopped = [((*WHOLE, 1), "ann", "same"), ((*Q, "a", 1), "ann", "same"), ((*Q, "b", 2), "ann", "same")]
