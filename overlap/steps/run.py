@@ -4,49 +4,32 @@
 ``overlap status``, ``export`` and ``publish`` read it.
 """
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from math import ceil
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from overlap.config import Config, fingerprint
 from overlap.datasets.photos import MISSING
+from overlap.devices import choose_device
 from overlap.errors import ArtifactError, ConfigError, DataError
 from overlap.images import LimitError, PhotoLimits, UnreachableError, stamp_file
 from overlap.mirror import Mirror
 from overlap.progress import Begin, unseen
+from overlap.steps.declared import devices_of, settings_of
 from overlap.steps.journal import timed, write_line
 from overlap.store import Store, read_json, write_json
 from overlap.workers import MapShards
 
-_SETS = ("train", "evaluation", "synthetic")
-_RETRIEVAL = (*_SETS, "descriptors", "search")
-
-# The config sections, or single keys, that a step's result depends on.
-SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "photos": _SETS,
-        "descriptors": (*_SETS, "descriptors"),
-        "candidates": _RETRIEVAL,
-        "copies": (*_SETS, "search"),
-        "names": ("train", "names"),
-        "features": (*_RETRIEVAL, "verify"),
-        "verified": (*_RETRIEVAL, "verify"),
-        "audit": (*_RETRIEVAL, "verify", "audit", "policy"),
-        "recall": _RETRIEVAL,
-        "audited": (*_RETRIEVAL, "verify", "audit", "policy"),
-        "closure": (*_RETRIEVAL, "verify", "closure"),
-        "queue": (*_RETRIEVAL, "verify", "names", "review.threshold"),
-    }
-)
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -59,6 +42,7 @@ class Run:
         map_shards: runs shards, here or elsewhere.
         say: takes one line for the person who waits.
         begin: shows how far work is that is no list of shards.
+        devices: by setting, what "auto" became where the shards run, as far as it was asked.
     """
 
     config: Config
@@ -66,6 +50,7 @@ class Run:
     map_shards: MapShards
     say: Callable[[str], None]
     begin: Begin = unseen
+    devices: dict[str, str] = field(default_factory=dict)
 
     @property
     def limits(self) -> PhotoLimits:
@@ -91,7 +76,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Record:
-    """Say what a step did last."""
+    """Say what a step did last, and on which devices, where these change the result."""
 
     step: str
     fingerprint: str
@@ -99,6 +84,8 @@ class Record:
     finished_at: str
     seconds: float
     counts: Mapping[str, int]
+    devices: Mapping[str, str] = field(default_factory=dict)
+    format: int = 1
 
 
 @contextmanager
@@ -137,6 +124,40 @@ def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:
     """Cut rows into shards of at most the given size, and a small set into about sixteen, on any machine alike."""
     size = min(at_most, max(ceil(len(rows) / 16), 1))
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def cut_photos(rows: Iterable[dict[str, Any]], at_most: int) -> list[Sequence[dict[str, Any]]]:
+    """Cut rows of IMAGES into shards of at most the given size, by the photo alone: its archive and a hash of its id.
+
+    So the order of the rows changes nothing, and a photo more changes the shard that it comes into, or splits it in
+    two. Photos that lie in no archive are cut into sixteen parts at least.
+    """
+    by_archive: dict[str, list[_Hashed]] = {}
+    for row in rows:
+        digest = hashlib.sha256(f"{row['source']}\0{row['image_id']}".encode()).digest()
+        by_archive.setdefault(row["archive"] or "", []).append((int.from_bytes(digest), row))
+    parts = (
+        part
+        for archive, hashed in sorted(by_archive.items())
+        for part in _split(hashed, at_most, bit=0, least=0 if archive else _LEAST_BITS)
+    )
+    return [[row for _, row in sorted(part, key=itemgetter(0))] for part in parts]
+
+
+_Hashed: TypeAlias = tuple[int, dict[str, Any]]
+_LEAST_BITS = 4
+
+
+def _split(hashed: list[_Hashed], at_most: int, *, bit: int, least: int) -> Iterator[list[_Hashed]]:
+    """Halve by one bit of the hash after another until the parts are small enough; empty ones are left out."""
+    if not hashed:
+        return
+    if len(hashed) <= at_most and bit >= least:
+        yield hashed
+        return
+    for side in (0, 1):
+        half = [each for each in hashed if each[0] >> (255 - bit) & 1 == side]
+        yield from _split(half, at_most, bit=bit + 1, least=least)
 
 
 def run_shards(run: Run, shards: Sequence[Shard], worker: Callable[[Shard], str | None], *, label: str) -> list[Shard]:
@@ -217,7 +238,9 @@ def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
             seconds, finished_at = before.seconds, before.finished_at  # nothing was done again
         else:
             seconds, finished_at = round(time.monotonic() - began, 1), _now()
-        _write_record(run.store, Record(step, artefact, settings_of(run.config, step), finished_at, seconds, counts))
+        devices = {key: resolve_device(run, key) for key in devices_of(run.config, step)}
+        settings = settings_of(run.config, step, devices)
+        _write_record(run.store, Record(step, artefact, settings, finished_at, seconds, counts, devices, _FORMAT))
 
     yield finish
     move(1, None)
@@ -231,18 +254,32 @@ def read_record(store: Store, step: str) -> Record | None:
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{path} can't be read ({error}); delete it and run 'overlap run {step}'") from None
+        raise ArtifactError(f"{path} can't be read ({error}); delete it and run 'overlap curate' again") from None
 
 
-def settings_of(config: Config, step: str) -> str:
-    """Return the fingerprint of the config sections that a step's result depends on."""
-    return fingerprint(*(attrgetter(section)(config) for section in SECTIONS[step]))
+def resolve_device(run: Run, key: str) -> str:
+    """Return the device of a setting; where it is "auto", what the machine that does the shards makes of it."""
+    asked: str = attrgetter(key)(run.config)
+    if asked != "auto":
+        return asked
+    if key not in run.devices:
+        run.devices[key] = run.map_shards(_choose_device, [key], label=f"look for a GPU ({key})", sizes=[1])[0]
+    return run.devices[key]
+
+
+def _choose_device(key: str) -> str:
+    return choose_device("auto", key=key)
+
+
+def is_made_by(config: Config, record: Record) -> bool:
+    """Tell whether a step's result was made with these settings, on whatever device where they leave it open."""
+    return record.settings == settings_of(config, record.step, record.devices)
 
 
 def is_current(config: Config, step: str) -> bool:
     """Tell whether the step's last result was made with these settings."""
     record = read_record(Store(config.store), step)
-    return record is not None and record.settings == settings_of(config, step)
+    return record is not None and is_made_by(config, record)
 
 
 def find_current(config: Config, step: str) -> Path:
@@ -255,9 +292,10 @@ def find_current(config: Config, step: str) -> Path:
     record = read_record(store, step)
     if record is None:
         raise ArtifactError(f"{store.root}: step {step!r} has not run yet; run 'overlap curate' with this config")
-    if record.settings != settings_of(config, step):
+    if not is_made_by(config, record):
+        why = "with other settings" if record.format == _FORMAT else "by an older version, whose results can't be used"
         raise ArtifactError(
-            f"{store.root}: step {step!r} last ran with other settings; run 'overlap curate' with this config again"
+            f"{store.root}: step {step!r} last ran {why}; run 'overlap curate' with this config again (votes are kept)"
         )
     return store.get(step, record.fingerprint)
 

@@ -9,21 +9,24 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from overlap.config import Config, VerifyConfig, fingerprint
+from overlap.config import Config, VerifyConfig
 from overlap.errors import ArtifactError, DataError
 from overlap.features.catalogue import load_extractor, load_matcher, load_nearest
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
 from overlap.images import PhotoLimits, load_photo
+from overlap.steps.declared import declared_part, devices_of, find_step, name_part
 from overlap.steps.photos import Sets, check_quarantine, join_quarantine, write_quarantine
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
+    cut_photos,
     find_current,
     hash_file,
     name_shard,
     put_list,
     recorded,
+    resolve_device,
     row_stamp,
     run_shards,
     shard_folders,
@@ -33,8 +36,6 @@ from overlap.store import read_array, read_json, read_table, write_array, write_
 from overlap.tables import VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import PairResult, verify_batch
 
-_FEATURES_VERSION = 2
-_VERIFY_VERSION = 6
 _CACHED_PHOTOS = 256
 # Pairs that a GPU matches at once, if its memory allows.
 _BATCH = 32
@@ -75,16 +76,10 @@ def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
         The fingerprint of the list of shards.
     """
     with recorded(run, "features") as finish:
-        settings = _features_settings(run.config.verify)
-        weights = hash_file(settings.weights)
         images = sets.training.images
         wanted = pc.is_in(images["image_id"], value_set=pc.unique(candidates["image_id"]))
         photos = [*_probes(sets, candidates), *images.filter(wanted).to_pylist()]
-        shards = [
-            _features_shard(run, rows, settings=settings, weights=weights)
-            for rows in cut(photos, run.config.run.photos_per_shard)
-        ]
-        shards = run_shards(run, shards, _store_features, label="local features")
+        shards = run_shards(run, _features_shards(run, photos), _store_features, label="local features")
         whole = put_list(run, "features", shards)
         quarantine = join_quarantine(shard_folders(run.store, "features", whole))
         check_quarantine(run, quarantine, len(photos))
@@ -117,18 +112,12 @@ def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) 
     Returns:
         VERIFIED, as read_verified orders it.
     """
-    settings = _features_settings(run.config.verify)
-    weights = hash_file(settings.weights)
     places = _locate(shard_folders(run.store, "features", find_current(run.config, "features").name))
     images = sets.training.images
     asked = pa.concat_tables([pairs.select([name]).rename_columns(["id"]) for name in ("query_id", "image_id")])
     photos = images.filter(pc.is_in(images["image_id"], value_set=pc.unique(asked["id"]))).to_pylist()
     missing = [row for row in photos if (row["source"], row["image_id"]) not in places]
-    shards = [
-        _features_shard(run, rows, settings=settings, weights=weights)
-        for rows in cut(missing, run.config.run.photos_per_shard)
-    ]
-    shards = run_shards(run, shards, _store_features, label=f"{label}: local features")
+    shards = run_shards(run, _features_shards(run, missing), _store_features, label=f"{label}: local features")
     places |= _locate([run.store.get(shard.step, shard.fingerprint) for shard in shards])
     done = _verify(run, pairs, places, label=f"{label}: verified pairs")
     return _join_verified([run.store.get(shard.step, shard.fingerprint) for shard in done])
@@ -153,10 +142,9 @@ def feature_folders(config: Config) -> tuple[Path, ...]:
 
 def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> list[Shard]:
     by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
-    settings = run.config.verify.model_copy(update={"threshold": None})
-    matcher = hash_file(settings.matcher_weights)
+    matcher = hash_file(run.config.verify.matcher_weights)
     shards = [
-        _pairs_shard(run, rows, settings=settings, matcher=matcher, places=places)
+        _pairs_shard(run, rows, matcher=matcher, places=places)
         for rows in cut(by_photo.to_pylist(), run.config.run.pairs_per_shard)
     ]
     return run_shards(run, shards, _store_pairs, label=label)
@@ -178,9 +166,11 @@ def _probes(sets: Sets, candidates: pa.Table) -> list[dict[str, Any]]:
     return [row for row in rows if (row["source"], row["image_id"]) in asked]
 
 
-def _features_settings(settings: VerifyConfig) -> VerifyConfig:
-    """Return the settings without what local features do not depend on."""
-    return settings.model_copy(update={"threshold": None, "matcher": "mutual", "matcher_weights": None, "seed": 0})
+def _settings(run: Run, step: str) -> tuple[VerifyConfig, dict[str, str]]:
+    """Return the settings that workers of a step get, and the devices that its result depends on."""
+    devices = {key: resolve_device(run, key) for key in devices_of(run.config, step)}
+    declared = find_step(run.config, step)
+    return declared_part(run.config.verify, declared, name="verify", device=devices.get("verify.device")), devices
 
 
 def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
@@ -194,22 +184,28 @@ def _read_keys(folder: Path) -> list[list[str]]:
     return keys
 
 
-def _features_shard(run: Run, rows: Sequence[dict[str, Any]], *, settings: VerifyConfig, weights: str) -> Shard:
-    without_path = settings.model_copy(update={"weights": None})
-    name = fingerprint("features", _FEATURES_VERSION, without_path, weights, list(map(row_stamp, rows)))
-    return Shard(run.store, "features", name, len(rows), _Extraction(list(rows), settings, run.limits))
+def _features_shards(run: Run, photos: Sequence[dict[str, Any]]) -> list[Shard]:
+    settings, devices = _settings(run, "features")
+    weights = hash_file(settings.weights)
+    return [
+        Shard(
+            run.store,
+            "features",
+            name_part(run.config, "features", devices, weights, list(map(row_stamp, rows))),
+            len(rows),
+            _Extraction(list(rows), settings, run.limits),
+        )
+        for rows in cut_photos(photos, run.config.run.photos_per_shard)
+    ]
 
 
-def _pairs_shard(
-    run: Run, rows: Sequence[dict[str, Any]], *, settings: VerifyConfig, matcher: str, places: dict[PhotoKey, Path]
-) -> Shard:
+def _pairs_shard(run: Run, rows: Sequence[dict[str, Any]], *, matcher: str, places: dict[PhotoKey, Path]) -> Shard:
     train = run.config.train.format
+    settings, devices = _settings(run, "verified")
     keys = {key for row in rows for key in _pair_keys(row, train)}
     folders = tuple(sorted({places[key] for key in keys if key in places}))
     asked = [[row["evaluation_set"], row["query_id"], row["image_id"], row["landmark_id"]] for row in rows]
-    made_from = [folder.name for folder in folders]
-    without_paths = settings.model_copy(update={"weights": None, "matcher_weights": None})
-    name = fingerprint("verified", _VERIFY_VERSION, without_paths, matcher, made_from, asked)
+    name = name_part(run.config, "verified", devices, matcher, [folder.name for folder in folders], asked)
     return Shard(run.store, "verified", name, len(rows), _Pairs(list(rows), settings, train, folders))
 
 
