@@ -1,7 +1,7 @@
 """What every step needs: the config, the store, a way to run shards, and a record of what was done.
 
-``store/current/STEP.json`` says which artefact is the present one of a step, for whom it was made and what it cost;
-``overlap status``, ``export`` and ``publish`` read it.
+``store/current/STEP.json`` says what a step did last: which artefact, for which settings, and what it cost. Results of
+several settings stand side by side: each has its record ``STEP-SETTINGS.json``, which is found again with its settings.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from overlap.store import Store, read_json, write_json
 from overlap.workers import MapShards
 
 _FORMAT = 2
+_SETTINGS = "[0-9a-f]" * 16
 
 
 @dataclass(frozen=True)
@@ -190,14 +191,41 @@ def name_shard(shard: Shard, refused: Sequence[tuple[Mapping[str, Any], DataErro
     file could not be reached, the next run does not find the shard and tries again. A file that was missing already
     when the set was read has a stamp of its own, and so has its shard.
     """
-    unreachable = [
-        [row["source"], row["image_id"], str(error)]
-        for row, error in refused
-        if isinstance(error, UnreachableError) and row["stamp"] != MISSING
-    ]
+    unreachable = [[row["source"], row["image_id"], str(error)] for row, error in refused if may_pass(row, error)]
     if unreachable:
         return fingerprint(_name_limited(shard), unreachable)
     return _name_limited(shard) if any(isinstance(error, LimitError) for _, error in refused) else shard.fingerprint
+
+
+def read_kept(store: Store, step: str, own: str) -> list[Path]:
+    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here."""
+    path = _kept_path(store, step, own)
+    members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [store.path(step, member) for member in members if store.path(step, member).is_dir()]
+
+
+def keep_parts(store: Store, step: str, own: str, shards: Sequence[Shard]) -> None:
+    """Add parts of a step to those that later runs may take from, of what their bytes depend on beside the photos."""
+    names = [folder.name for folder in read_kept(store, step, own)]
+    path = _kept_path(store, step, own)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(list(dict.fromkeys([*names, *(shard.fingerprint for shard in shards)]))))
+    draft.replace(path)
+
+
+def _kept_path(store: Store, step: str, own: str) -> Path:
+    return store.root / "current" / f"parts-{step}-{own[:32]}.json"
+
+
+def number(*parts: object) -> int:
+    """Return 64 bits of a fingerprint: of a photo or a pair among those of a step."""
+    return int(fingerprint(*parts)[:16], 16)
+
+
+def may_pass(row: Mapping[str, Any], error: DataError) -> bool:
+    """Tell whether a refusal may pass by itself: the file could not be reached, and was not missing from the first."""
+    return isinstance(error, UnreachableError) and row["stamp"] != MISSING
 
 
 def put_list(run: Run, step: str, shards: Sequence[Shard]) -> str:
@@ -233,7 +261,7 @@ def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
     began, move = time.monotonic(), run.begin(step, None)
 
     def finish(artefact: str, **counts: int) -> None:
-        before = read_record(run.store, step)
+        before = find_record(run.config, step)
         if before is not None and before.fingerprint == artefact:
             seconds, finished_at = before.seconds, before.finished_at  # nothing was done again
         else:
@@ -249,8 +277,20 @@ def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
 def read_record(store: Store, step: str) -> Record | None:
     """Return what the step did last, or None if it never ran here."""
     path = store.root / "current" / f"{step}.json"
-    if not path.exists():
-        return None
+    return _open_record(path) if path.exists() else None
+
+
+def find_record(config: Config, step: str) -> Record | None:
+    """Return the record of the step's result with these settings, or None."""
+    store = Store(config.store)
+    last = read_record(store, step)
+    if last is None or is_made_by(config, last):
+        return last
+    others = map(_open_record, sorted((store.root / "current").glob(f"{step}-{_SETTINGS}.json")))
+    return next((record for record in others if is_made_by(config, record)), None)
+
+
+def _open_record(path: Path) -> Record:
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -277,23 +317,22 @@ def is_made_by(config: Config, record: Record) -> bool:
 
 
 def is_current(config: Config, step: str) -> bool:
-    """Tell whether the step's last result was made with these settings."""
-    record = read_record(Store(config.store), step)
-    return record is not None and is_made_by(config, record)
+    """Tell whether the step has a result with these settings."""
+    return find_record(config, step) is not None
 
 
 def find_current(config: Config, step: str) -> Path:
-    """Return the folder of a step's present artefact.
+    """Return the folder of the step's result with these settings.
 
     Raises:
-        ArtifactError: the step never ran, or ran with other settings.
+        ArtifactError: the step never ran, or only with other settings.
     """
     store = store_of(config)
-    record = read_record(store, step)
-    if record is None:
+    record, last = find_record(config, step), read_record(store, step)
+    if last is None:
         raise ArtifactError(f"{store.root}: step {step!r} has not run yet; run 'overlap curate' with this config")
-    if not is_made_by(config, record):
-        why = "with other settings" if record.format == _FORMAT else "by an older version, whose results can't be used"
+    if record is None:
+        why = "with other settings" if last.format == _FORMAT else "by an older version, whose results can't be used"
         raise ArtifactError(
             f"{store.root}: step {step!r} last ran {why}; run 'overlap curate' with this config again (votes are kept)"
         )
@@ -342,9 +381,10 @@ def _name_limited(shard: Shard) -> str:
 def _write_record(store: Store, record: Record) -> None:
     folder = store.root / "current"
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{record.step}.{os.getpid()}"
-    draft.write_text(json.dumps(record.__dict__, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(folder / f"{record.step}.json")
+    for name in (f"{record.step}-{record.settings[:16]}", record.step):
+        draft = folder / f".{name}.{os.getpid()}"
+        draft.write_text(json.dumps(record.__dict__, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        draft.replace(folder / f"{name}.json")
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from overlap.steps.declared import STEPS
 from overlap.steps.journal import add_up, read_last_run
 from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
-from overlap.steps.run import is_made_by, read_record
+from overlap.steps.run import find_record, is_made_by, read_record
 from overlap.store import Store
 from overlap.tables import STATES
 
@@ -32,7 +32,7 @@ def render_status(config: Config) -> "Group":
 
 
 def _row(config: Config, step: str) -> tuple[str, str, str, str]:
-    record = read_record(Store(config.store), step)
+    record = find_record(config, step) or read_record(Store(config.store), step)
     if record is None:
         return "not done", "", "", ""
     state = "done" if is_made_by(config, record) else "outdated"

@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from overlap.config import Config, load_config
@@ -15,6 +17,7 @@ from overlap.steps.declared import STEPS, Step, declared_part, find_step, settin
 from overlap.steps.pipeline import curate
 from overlap.steps.run import Run, find_current, is_current, read_record, recorded, resolve_device
 from overlap.steps.status import render_status
+from overlap.steps.verify import read_verified
 from overlap.store import Store, write_json
 
 POLICY = Path(runs.__file__).parents[1] / "policies" / "paper.toml"
@@ -178,3 +181,47 @@ def test_batches_devices_and_thresholds_compute_nothing_again(copy_curated, tmp_
         curate(Run(other, opened.store, refuse, opened.say))
     assert all(is_current(other, step) for step in ("descriptors", "features", "verified", "queue"))
     assert Store(other.store).root == config.store
+
+
+def counting(run: Run, config: Config) -> tuple[Run, dict[str, int]]:
+    """Return the run with another config, and what counts the photos and pairs that it computes, by step."""
+    counts: dict[str, int] = {}
+
+    def count(function, tasks, *, label, sizes):
+        for task, size in zip(tasks, sizes, strict=True):
+            if isinstance(task, runs.Shard):
+                counts[task.step] = counts.get(task.step, 0) + size
+        return [function(task) for task in tasks]
+
+    return Run(config, run.store, count, run.say), counts
+
+
+def test_a_larger_k_verifies_only_new_pairs_and_both_results_stand_side_by_side(
+    copy_curated, tmp_path: Path, open_quietly
+):
+    config = load_config(copy_curated(tmp_path, "1"), ["search.k=5"])
+    larger = changed(config, search={"k": 6})
+    shutil.rmtree(config.store / "verified")
+    pairs, tables = {}, {}
+    with open_quietly(config) as opened:
+        for each in (config, larger):
+            counted, counts = counting(opened, each)
+            curate(counted)
+            tables[each.search.k] = read_verified(each)
+            pairs[each.search.k] = asked_of(tables[each.search.k])
+            made = counts.get("verified", 0)
+        assert pairs[5] < pairs[6]
+        assert made == len(pairs[6] - pairs[5])
+        counted, counts = counting(opened, config)
+        assert read_verified(config).equals(tables[5])
+        assert read_verified(larger).equals(tables[6])
+        curate(counted)
+        assert counts == {}
+    shutil.rmtree(config.store / "verified")
+    with open_quietly(larger) as opened:
+        curate(opened)
+    assert read_verified(larger).equals(tables[6])
+
+
+def asked_of(verified: pa.Table) -> set[tuple[str, ...]]:
+    return set(zip(*(verified[name].to_pylist() for name in ("evaluation_set", "query_id", "image_id")), strict=True))
