@@ -2,6 +2,8 @@ import io
 import os
 import re
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -288,6 +290,26 @@ def test_the_limit_is_exact():
     content = encoded(np.zeros((1000, 1001, 3), np.uint8), "PNG")
     with pytest.raises(DataError, match="1001 x 1000 pixels are over the limit of 1 megapixels"):
         decode_photo(content, limits=PhotoLimits(mpx=1))
+
+
+_DECODE = """
+import re, sys
+from overlap.images import PhotoLimits, load_photo
+row = {"path": sys.argv[1], "archive": None, "crop_px": None}
+shape = load_photo(row, limits=PhotoLimits(mpx=250)).shape
+print(*shape, *re.findall(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})])
+def test_a_panorama_under_the_limit_is_read_in_bounded_memory(tmp_path, kind, options):
+    Image.linear_gradient("L").resize((19_000, 9500)).convert("RGB").save(tmp_path / "wide", kind, **options)
+    command = [sys.executable, "-c", _DECODE, str(tmp_path / "wide")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    height, width, depth, peak_kb = map(int, done.stdout.split())
+    assert (height, width, depth) == (9500, 19_000, 3)
+    assert peak_kb < 1_500_000
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
