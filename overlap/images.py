@@ -142,8 +142,26 @@ def load_photo(row: Mapping[str, Any], *, crop: bool = True, limits: PhotoLimits
     """
     box = row.get("crop_px") if crop else None
     content = read_bytes(row, limits)
-    try:
+    with naming(row):
         return decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
+
+
+def load_header(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> tuple[int, int, int]:
+    """Return what read_header does of the photo of a row of IMAGES.
+
+    Raises:
+        DataError: as read_bytes and read_header say, with the photo's path in front.
+    """
+    content = read_bytes(row, limits)
+    with naming(row):
+        return read_header(content)
+
+
+@contextmanager
+def naming(row: Mapping[str, Any]) -> Iterator[None]:
+    """Put the path of a row of IMAGES in front of what is wrong with the photo's bytes."""
+    try:
+        yield
     except DataError as error:
         raise type(error)(f"{row['path']}: {error}") from None
 

@@ -23,6 +23,7 @@ from overlap.images import (
     decode_brightness,
     decode_photo,
     encode_jpeg,
+    load_header,
     load_photo,
     read_bytes,
     read_header,
@@ -30,6 +31,7 @@ from overlap.images import (
     resize_within,
     stamp_file,
 )
+from overlap.search.copies import hash_photo
 
 
 def upright_by_pillow(content):
@@ -412,7 +414,13 @@ def test_what_is_wrong_with_a_photo_names_its_path(tmp_path):
     path.write_bytes(JPEG[:-9])
     with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
         load_photo(row(path))
+    with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
+        hash_photo(row(path))
+    path.write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"a\.jpg: not a JPEG, PNG or WebP photo"):
+        load_header(row(path))
     path.write_bytes(JPEG)
+    assert load_header(row(path)) == (60, 40, 1)
     with pytest.raises(DataError, match=r"a\.jpg: the box 0 0 99 9 leaves the picture"):
         load_photo(row(path, crop_px=[0, 0, 99, 9]))
 
