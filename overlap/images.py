@@ -265,7 +265,7 @@ def _say_unopened(content: bytes, error: Exception) -> str:
     size = 8 + int.from_bytes(content[4:8], "little")
     if kind == "WebP" and len(content) < size:
         return f"the WebP is truncated: {len(content):,} bytes of {size:,} are there"
-    return f"the {kind} is truncated or damaged: its header can't be read ({type(error).__name__})"
+    return f"the {kind} can't be opened: it is cut or damaged in its header, or of a rare kind ({type(error).__name__})"
 
 
 @contextmanager
