@@ -496,3 +496,14 @@ def test_a_stamp_changes_with_the_bytes(tmp_path):
     for kind in ("mtime", "sha256"):
         with pytest.raises(FileNotFoundError):
             stamp_file(tmp_path / "none.jpg", kind)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.long)])
+def test_no_real_photo_is_refused_and_each_has_the_pixels_that_pillow_gives_it(shared, step):
+    paths = [path for folder in ("photos", "gldv2_real") for path in sorted((shared / folder).rglob("*.jpg"))]
+    assert len(paths) > 4000
+    for path in paths[::step]:
+        content = path.read_bytes()
+        np.testing.assert_array_equal(decode_photo(content), upright_by_pillow(content), err_msg=str(path))
+        assert decode_brightness(content, least_px=64).ndim == 2
