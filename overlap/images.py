@@ -87,7 +87,7 @@ def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> b
             file.seek(row["offset"] if archive else 0)
             content = file.read(size)
     except OSError as error:
-        raise UnreachableError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise UnreachableError(f"{path}: can't be read: {error.strerror or error}") from error
     except ValueError as error:  # a path or an offset that no file can have
         raise DataError(f"{path}: can't be read: {error}") from None
     if len(content) < max(size, 1):
