@@ -241,7 +241,8 @@ def _open_within(content: bytes, limits: PhotoLimits) -> "Image":
     photo = _open(content)
     if photo.width * photo.height > limits.mpx * 1_000_000:
         raise LimitError(
-            f"{photo.width} x {photo.height} pixels are over the limit of {limits.mpx} megapixels (run.max_photo_mpx)"
+            f"the photo is too large: {photo.width} x {photo.height} pixels are over the limit of {limits.mpx} "
+            "megapixels (run.max_photo_mpx)"
         )
     return photo
 
@@ -265,7 +266,7 @@ def _say_unopened(content: bytes, error: Exception) -> str:
     size = 8 + int.from_bytes(content[4:8], "little")
     if kind == "WebP" and len(content) < size:
         return f"the WebP is truncated: {len(content):,} bytes of {size:,} are there"
-    return f"the {kind} can't be opened: it is cut or damaged in its header, or of a rare kind ({type(error).__name__})"
+    return f"not a {kind} that can be opened: its header is cut or damaged, or of a rare kind ({type(error).__name__})"
 
 
 @contextmanager

@@ -199,10 +199,10 @@ def test_the_brightness_of_an_odd_picture_is_that_of_its_pixels(name):
         (FORMS["lossless webp"][:50], r"the WebP is truncated: 50 bytes of \d+ are there"),
         (
             FORMS["webp"][:12] + bytes(len(FORMS["webp"]) - 12),
-            "the WebP can't be opened: it is cut or damaged in its header",
+            "not a WebP that can be opened: its header is cut or damaged",
         ),
-        (FORMS["png"][:20], "the PNG can't be opened: it is cut or damaged in its header"),
-        (JPEG[:30], "the JPEG can't be opened: it is cut or damaged in its header"),
+        (FORMS["png"][:20], "not a PNG that can be opened: its header is cut or damaged"),
+        (JPEG[:30], "not a JPEG that can be opened: its header is cut or damaged"),
         (FORMS["png"][:-30], "the photo can't be decoded: image file is truncated"),
         (encoded(np.zeros((4, 5), np.uint16), "PNG"), "16 bits of grey are not read; save it with 8 bits"),
     ],
