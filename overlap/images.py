@@ -61,7 +61,7 @@ class LimitError(DataError):
 
 
 class UnreachableError(DataError):
-    """A photo's file can't be read: mend the disk, the network or the permissions; the file may be fine."""
+    """A photo can't be read for now: mend the disk, the network, the permissions or the memory; it may be fine."""
 
 
 def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> bytes:
@@ -110,7 +110,8 @@ def decode_photo(content: bytes, *, crop_px: Box | None = None, limits: PhotoLim
         DataError: it is none of these formats, too large, truncated or damaged, or the box leaves it.
     """
     photo = _open_within(content, limits)
-    pixels = _decode(photo, content)
+    with _memory_minded(photo):
+        pixels = _decode(photo, content)
     if crop_px is not None:
         pixels = _crop(pixels, crop_px)
     return _orient(pixels, _read_orientation(photo, content))
@@ -130,7 +131,8 @@ def decode_brightness(content: bytes, *, least_px: int, limits: PhotoLimits = Ph
     """
     photo = _open_within(content, limits)
     factor = next((factor for factor in (8, 4, 2) if min(photo.size) >= factor * least_px), 1)
-    grey = _decode_grey(photo, content, size_px=(-(-photo.width // factor), -(-photo.height // factor)))
+    with _memory_minded(photo):
+        grey = _decode_grey(photo, content, size_px=(-(-photo.width // factor), -(-photo.height // factor)))
     return np.ascontiguousarray(_orient(grey[:, :, None], _read_orientation(photo, content))[:, :, 0])
 
 
@@ -309,6 +311,17 @@ def _read_png_notes(content: bytes) -> dict[Any, Any]:
     return Image.open(io.BytesIO(header + b"".join(chunks)), formats=("PNG",)).info
 
 
+@contextmanager
+def _memory_minded(photo: "Image") -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise UnreachableError(
+            f"{photo.width} x {photo.height} pixels do not fit into memory now; work with fewer processes "
+            "(--set run.workers=1)"
+        ) from None
+
+
 def _decode(photo: "Image", content: bytes) -> Pixels:
     pixels = decode_jpeg(content) if photo.format in ("JPEG", "MPO") else None
     # Pillow turns the four inks of a CMYK photo into colours, once it is known to be whole.
@@ -335,6 +348,8 @@ def _decode_by_pillow(photo: "Image") -> Pixels:
         for top in range(0, photo.height, _STRIP_ROWS):
             bottom = min(top + _STRIP_ROWS, photo.height)
             pixels[top:bottom] = np.asarray(photo.crop((0, top, photo.width, bottom)).convert("RGB"))
+    except MemoryError:
+        raise
     except Exception as error:  # as many kinds as for headers
         raise DataError(f"the photo can't be decoded: {error}") from None
     return pixels

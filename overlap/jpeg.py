@@ -31,6 +31,7 @@ def decode_jpeg(content: bytes, *, grey: bool = False, least_px: tuple[int, int]
 
     Raises:
         DataError: the picture is truncated or damaged.
+        MemoryError: it does not fit into memory.
     """
     try:
         return _decode(content, grey, least_px)
@@ -40,6 +41,8 @@ def decode_jpeg(content: bytes, *, grey: bool = False, least_px: tuple[int, int]
         return _decode(b"".join(_own_segments(content)), grey, least_px)
     except ValueError as error:
         reason = str(error)
+    if reason.startswith("Insufficient memory"):
+        raise MemoryError
     if "Could not determine subsampling" in reason:
         return None
     if "Premature end" in reason:

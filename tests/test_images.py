@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from overlap.errors import DataError
 from overlap.images import (
     PhotoLimits,
+    UnreachableError,
     decode_brightness,
     decode_photo,
     encode_jpeg,
@@ -279,6 +280,20 @@ def test_a_huge_header_is_refused_before_anything_is_decoded():
         decode_photo(huge_jpeg())
     with pytest.raises(DataError, match="2147483647 x 2147483647 pixels are over the limit"):
         decode_photo(huge_png(2**31 - 1, 2**31 - 1))
+
+
+@pytest.mark.parametrize("name", ["baseline", "png"])
+def test_a_photo_that_does_not_fit_into_memory_now_is_not_called_damaged(monkeypatch, name):
+    def fail(*_, **__):
+        raise ValueError("Insufficient memory (case 4)") if name == "baseline" else MemoryError
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", fail)
+    monkeypatch.setattr(Image.Image, "crop", fail)
+    words = r"60 x 40 pixels do not fit into memory now; work with fewer processes \(--set run.workers=1\)"
+    with pytest.raises(UnreachableError, match=words):
+        decode_photo(FORMS[name])
+    with pytest.raises(UnreachableError, match=words):
+        decode_brightness(FORMS[name], least_px=5)
 
 
 def test_no_limit_but_the_settings_own_counts(monkeypatch):
