@@ -20,7 +20,7 @@ from overlap.datasets.catalogue import (
     read_training_set,
 )
 from overlap.errors import DataError
-from overlap.images import PhotoLimits, check_box, read_bytes, read_header
+from overlap.images import PhotoLimits, check_box, load_header
 from overlap.progress import counted
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
 from overlap.store import read_json, read_table, write_json, write_table
@@ -156,7 +156,7 @@ def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
     """Refuse ground truth that does not belong to the photos; unreadable photos are for the quarantine."""
     for row in queries.filter(pc.is_valid(queries["crop_px"])).to_pylist():
         try:
-            width, height, _ = read_header(read_bytes(row, limits))
+            width, height, _ = load_header(row, limits)
         except DataError:
             continue
         try:

@@ -123,7 +123,7 @@ def test_unreadable_photos_are_left_out_and_listed(rows: list[dict[str, object]]
         assert described.descriptors.image_ids == ["0", "3"]
         listed = described.quarantine.to_pylist()
         assert [(row["image_id"], row["source"]) for row in listed] == [("x1", "s"), ("x2", "s")]
-        assert listed[0]["reason"].startswith(f"{tmp_path}/bad.jpg: the JPEG is truncated or damaged")
+        assert listed[0]["reason"].startswith(f"{tmp_path}/bad.jpg: not a JPEG that can be opened")
         assert "gone.jpg: can't be read: No such file" in listed[1]["reason"]
 
 
