@@ -285,6 +285,10 @@ def test_only_pages_of_the_app_may_write(world, server, cookie):
             check_refused(cyd.post("/api/task", json={}, headers={**headers, "Sec-Fetch-Site": site}), 403)
         mine = {**headers, "Origin": server.url, "Sec-Fetch-Site": "same-origin"}
         assert cyd.post("/api/task", json={}, headers=mine).status_code == 200
+        through_tls = {"Origin": server.url.replace("http:", "https:")}
+        for origin, word in ((through_tls, True), ({"Origin": server.url}, False)):
+            entered = cyd.post("/login", data={"token": world.tokens["Cyd"]}, headers=origin)
+            assert ("Secure" in entered.headers["set-cookie"]) == word
     with pytest.raises(InvalidStatus):
         stream(server, cookie)
     with stream(server, cookie, Origin=server.url):
