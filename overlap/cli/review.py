@@ -95,7 +95,7 @@ def audit_votes(
 
 @app.command("review")
 def open_app(config: ConfigOption, overrides: SetOption = None) -> None:
-    """Open the review app on this machine; log in with a token of 'overlap reviewers add'."""
+    """Open the review app on this machine; it prints a link that lets you in once."""
     from overlap.steps.review import serve_app
 
     load(config, overrides)
