@@ -69,7 +69,7 @@ class Store:
         if not path.is_dir() and self.mirror is not None:
             self._fetch(step, fingerprint, self.mirror)
         if not path.is_dir():
-            raise ArtifactError(f"{path} is not there; run 'overlap run {step}' with the same config")
+            raise ArtifactError(f"{path} is not there; run what made it again, mostly 'overlap curate'")
         return path
 
     @contextmanager

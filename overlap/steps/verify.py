@@ -248,7 +248,7 @@ def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
 def _read_keys(folder: Path) -> list[list[str]]:
     keys = read_json(folder, "photos")
     if not isinstance(keys, list):
-        raise ArtifactError(f"{folder}/photos.json holds no list; delete {folder} and run 'overlap run features'")
+        raise ArtifactError(f"{folder}/photos.json holds no list; delete {folder} and run 'overlap curate'")
     return keys
 
 
