@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from mutate import mutations, within
 from torch import Tensor, nn
 
 from overlap.descriptors.archive import check_archive
@@ -457,6 +458,55 @@ def test_a_truncated_program_is_named(program: Path, tmp_path: Path) -> None:
     (tmp_path / "x.pt2").write_bytes(program.read_bytes()[:-2000])
     with pytest.raises(ConfigError, match=r"x.pt2 is not a torch.export archive"):
         load_exported(tmp_path / "x.pt2")
+
+
+def test_a_weight_that_was_changed_is_found_by_its_sum(program: Path, tiny: nn.Module, tmp_path: Path) -> None:
+    numbers = tiny.get_parameter("conv.weight").detach().numpy().tobytes()
+    content = program.read_bytes()
+    assert content.count(numbers) == 1
+    (tmp_path / "x.pt2").write_bytes(content.replace(numbers, numbers[::-1]))
+    with pytest.raises(ConfigError, match=r"x.pt2: tiny/data/weights/weight_\d is damaged, it has another sum"):
+        load_exported(tmp_path / "x.pt2")
+
+
+def read_or_refuse(path: Path) -> None:
+    """Take what passes the check, and nothing that zipfile refuses."""
+    with within(2):
+        try:
+            check_archive(path, limit_mb=10)
+        except ConfigError as error:
+            assert path.name in str(error)  # noqa: PT017
+            return
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_damaged_programs_are_refused_in_one_sentence(program: Path, tmp_path: Path, n: int) -> None:
+    path = tmp_path / "bad.pt2"
+    for content in mutations(program.read_bytes(), n=n, seed=0):
+        path.write_bytes(content)
+        read_or_refuse(path)
+
+
+@pytest.mark.parametrize("n", [5, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("member", ["models/model.json", "data/weights/model_weights_config.json"])
+def test_damaged_members_in_a_whole_archive_load_or_are_refused(
+    program: Path, tmp_path: Path, member: str, n: int
+) -> None:
+    with zipfile.ZipFile(program) as archive:
+        good = archive.read(f"tiny/{member}")
+    for content in mutations(good, n=n, seed=0):
+        path = rewrite(
+            program, tmp_path / "bad.pt2", lambda members, content=content: members.update({member: content})
+        )
+        with within(2):
+            try:
+                vectors = load_exported(path)(torch.rand(1, 3, 32, 48))
+            except (ConfigError, DataError) as error:
+                assert "bad.pt2" in str(error) or "the exported network takes" in str(error)  # noqa: PT017
+                continue
+        assert len(vectors) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"{not json", b"\xff"])
