@@ -194,12 +194,16 @@ def _as_weights(content: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def _unwrap(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what wrappers put into names; a name that would come up twice keeps all of them as they are."""
-    names = [_INNER.sub("", name) for name in weights]
-    while prefix := next((each for each in _OUTER if all(name.startswith(each) for name in names)), None):
-        names = [name.removeprefix(prefix) for name in names]
-    unwrapped = dict(zip(names, weights.values(), strict=True))
-    return unwrapped if len(unwrapped) == len(weights) else dict(weights)
+    """Take off what wrappers put into names; a name that would come up twice keeps all of them as they are.
+
+    Beside a network, a module of Lightning may hold a loss with weights: what has no part in the network is left out.
+    """
+    unwrapped = {_INNER.sub("", name): value for name, value in weights.items()}
+    if len(unwrapped) < len(weights):
+        return dict(weights)
+    while own := next((each for each in _OUTER if any(name.startswith(each) for name in unwrapped)), None):
+        unwrapped = {name.removeprefix(own): value for name, value in unwrapped.items() if name.startswith(own)}
+    return unwrapped
 
 
 def _choose(found: Mapping[str, Mapping[str, Tensor]]) -> str | None:

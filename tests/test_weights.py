@@ -60,6 +60,7 @@ LAYOUTS = {
     "fsdp": lambda w: {name.replace("norm.", "norm._fsdp_wrapped_module."): value for name, value in w.items()},
     "lightning": lightning,
     "lightning, compiled": lambda w: lightning(prefixed("_orig_mod.", w)),
+    "lightning, with a loss": lambda w: {"state_dict": {**prefixed("model.", w), "loss.W": torch.ones(4, 9)}},
     "net in lightning": lambda w: {"state_dict": prefixed("net.", w)},
     "averaged": lambda w: {"n_averaged": torch.tensor(7), **prefixed("module.", w)},
     **{
@@ -267,6 +268,21 @@ def test_missing_unknown_and_other_shapes_are_counted_and_the_first_is_named(pla
         ConfigError, match=r"conv\.weight is \(1, 4, 3, 3, 3\), expected \(4, 3, 3, 3\); do that \(6 others"
     ):
         check(turned)
+
+
+def test_names_that_would_come_up_twice_stay_as_they_are(plain, tmp_path):
+    torch.save({**plain, **prefixed("_orig_mod.", plain)}, tmp_path / "w.pth")
+    assert len(read_weights(tmp_path / "w.pth")) == 2 * len(plain)
+
+
+def test_a_program_of_torchscript_is_refused_in_one_sentence(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "w.pt")
+    with pytest.raises(
+        ConfigError, match=r"w\.pt is not a checkpoint of plain tensors \([^\n]{5,200}\); fetch it again, or"
+    ):
+        read_weights(tmp_path / "w.pt")
 
 
 def encode(weights, kind, folder):
