@@ -36,7 +36,7 @@ _LOOKED_UP = ("torch", "_operator", "math", "#")
 _REFUSED_OPERATORS = ("torch.ops.aten.from_file.", "_operator.attrgetter", "_operator.methodcaller", "_operator.call")
 _PLAIN_TEXT = re.compile(r"[\w .,:/\-]*")
 _EXPRESSION = re.compile(r"[\w\s()+\-*/%<>=!&|,.']*")
-_SYMBOL = re.compile(r"'[a-z]+\d+'")
+_SYMBOL = re.compile(r"'([a-z]+\d+|\d+\.\d+)'")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _EXPRESSION_WORDS = frozenset(
     re.findall(
