@@ -112,10 +112,8 @@ def inside(name: str, where: str) -> str:
     """Return a file name from a list, which must stay below the folder it is joined to.
 
     Raises:
-        DataError: it is empty, absolute, climbs with ``..``, or holds half a character.
+        DataError: it is empty, absolute, or climbs with ``..``.
     """
-    if any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise DataError(f"{where}: the name {name!r} is no text that UTF-8 can hold; fetch the list again")
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":") or "\0" in name:
         raise DataError(

@@ -146,6 +146,9 @@ def _read_ground_truth(root: Path, name: str, *, with_boxes: bool = False) -> _G
 def _check_names(names: Any, where: str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{where}: a list of photo names is expected")
+    for row, name in enumerate(names):
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(f"{where}[{row}]: the name {name!r} is no text that UTF-8 can hold; fetch the list again")
     checked = [inside(name, f"{where}[{row}]") for row, name in enumerate(names)]
     require_unique(pa.array(checked, pa.string()), what="photo", where=lambda row: f"{where}[{row}]")
     return checked

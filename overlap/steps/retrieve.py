@@ -49,9 +49,8 @@ from overlap.workers import count_cores
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSION = 2
+_VERSION = 3
 _SEARCH_VERSION = 2
-_PROGRAM_VERSION = "-2"  # since 2 the guards of exported programs hold
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
 # A landmark may have thousands of photos, all of which come before the first of another.
@@ -133,7 +132,7 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     settings = run.config.descriptors
     if settings.kind == "vlad":
         raise ConfigError('descriptors.kind = "vlad" is no network; set descriptors.kind and descriptors.path')
-    shards = _describe(run, images, name=_name_network(settings), model=None, label=label)
+    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label)
     bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
     if bad:
         raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
@@ -220,7 +219,7 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     """Return what names the model in fingerprints, and where its vocabulary lies, training it first if need be."""
     settings = run.config.descriptors
     if settings.kind != "vlad":
-        return _name_network(settings), None
+        return hash_file(settings.path), None
     images = sets.training.images
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
     shards = _shards(run, "vocabulary-sample", sample, name="", model=None)
@@ -233,11 +232,6 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
         with run.store.put("vocabulary", whole) as folder:
             save_vlad(folder, vlad)
     return whole, run.store.get("vocabulary", whole)
-
-
-def _name_network(settings: DescriptorsConfig) -> str:
-    """Return what names a network in fingerprints: its file, and for programs how they are run."""
-    return hash_file(settings.path) + (_PROGRAM_VERSION if settings.kind == "exported" else "")
 
 
 def _describe(run: Run, images: pa.Table, *, name: str, model: Path | None, label: str) -> tuple[Shard, ...]:

@@ -27,13 +27,6 @@ def test_a_program_that_takes_other_sizes_is_refused_when_it_is_opened(tmp_path,
         retrieve._open_network(DescriptorsConfig(kind="exported", path=path, size_px=640), device="cpu")
 
 
-def test_descriptors_of_programs_from_before_their_guards_held_are_not_taken(tmp_path):
-    path = tmp_path / "n"
-    path.touch()
-    network, program = (DescriptorsConfig(kind=kind, path=path) for kind in ("network", "exported"))
-    assert retrieve._name_network(program) == f"{retrieve._name_network(network)}-2"
-
-
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
 def test_a_compiled_network_gives_what_the_plain_one_gives_for_photos_of_any_shape(tmp_path, monkeypatch):
