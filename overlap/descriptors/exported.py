@@ -12,6 +12,7 @@ from overlap.descriptors.batches import Size, grid_shape
 from overlap.descriptors.guards import AXES
 from overlap.descriptors.sizes import Sizes
 from overlap.errors import ConfigError, DataError
+from overlap.weights import check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +100,7 @@ def load_exported(path: Path, *, device: str = "cpu", limit_mb: int = _LIMIT_MB,
             f"{path} can't be loaded by torch {torch.__version__}: {type(error).__name__}: {str(error).strip()[:300]}; "
             "export it again with this version of torch"
         ) from error
+    check_tensors(dict(program.named_parameters()), path=path)
     sizes = Sizes(module, guards, _input_shape(program, path), program.range_constraints)
     # Batches come in many shapes: each would be compiled anew.
     return Exported(torch.compile(module, dynamic=True) if compiled else module, sizes)

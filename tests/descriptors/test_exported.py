@@ -223,6 +223,15 @@ def test_every_scale_is_looked_at(tmp_path: Path) -> None:
         require_common_sizes(loaded, size_px=128, scales=(1.0, 2.0))
 
 
+def test_an_undefined_weight_is_refused_by_its_name(tmp_path: Path) -> None:
+    network = Tiny()
+    with torch.no_grad():
+        network.conv.bias[1] = torch.nan
+    path = export(network, tmp_path / "n.pt2", (2, 3, 64, 96), FREE)
+    with pytest.raises(ConfigError, match=r"n.pt2: conv.bias holds undefined or infinite numbers"):
+        load_exported(path)
+
+
 def test_guards_that_run_code_are_refused(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def add_guard(members: dict[str, bytes]) -> None:
         model = json.loads(members["models/model.json"])
