@@ -189,6 +189,15 @@ def test_a_tensor_larger_than_its_file_is_refused_before_it_is_read(plain, tmp_p
         read_weights(tmp_path / "w.pth")
 
 
+def test_files_that_torch_was_told_to_write_without_sums_are_read(plain, tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(plain, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_weights(tmp_path / "w.pth").keys() == plain.keys()
+
+
 def test_a_few_bytes_that_unpack_to_gigabytes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("overlap.weights._SPARE_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
