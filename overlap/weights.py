@@ -20,6 +20,7 @@ COUNTER = "num_batches_tracked"
 _USUAL = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "weights")
 # What a training keeps beside the network: its momenta are tensors by name, too.
 _NOT_WEIGHTS = re.compile(r".*(optim|sched|scaler|callback|loop|hyper_param|args|config).*", re.IGNORECASE)
+_DEEPEST = 8
 # What wrappers of networks put into names: torch.compile, FSDP and Fabric anywhere, others before all of them.
 _INNER = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 _OUTER = ("module.", "model.", "net.", "network.")
@@ -170,7 +171,7 @@ def _check_zip(path: Path) -> None:
 
 def _find(content: Any, place: str = "", *, seen: set[int]) -> dict[str, dict[str, Tensor]]:
     """Return the sets of weights below a value, by where they are."""
-    if not isinstance(content, dict) or id(content) in seen:
+    if not isinstance(content, dict) or id(content) in seen or place.count("[") > _DEEPEST:
         return {}
     seen.add(id(content))
     weights = _as_weights(content)
@@ -234,7 +235,8 @@ def _check_tensor(value: Tensor, *, most_bytes: int, where: str) -> None:
 def _describe(content: Any) -> str:
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
-    inside = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(content.items())[:6])
+    keys = {key: str(key)[:60] if isinstance(key, str | int) else type(key).__name__ for key in list(content)[:6]}
+    inside = ", ".join(f"{text} ({type(content[key]).__name__})" for key, text in keys.items())
     return f"a dict of {inside or 'nothing'}"
 
 

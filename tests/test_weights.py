@@ -189,6 +189,19 @@ def test_a_tensor_larger_than_its_file_is_refused_before_it_is_read(plain, tmp_p
         read_weights(tmp_path / "w.pth")
 
 
+def test_dicts_in_dicts_are_not_searched_for_ever(tmp_path):
+    nested = round_and_round = {}
+    for _ in range(60):
+        nested = {"model": nested, "net": nested}
+    round_and_round.update({str(number): round_and_round for number in range(50)})
+    torch.save(nested, tmp_path / "w.pth")
+    with (
+        within(2),
+        pytest.raises(ConfigError, match=r"w\.pth holds a dict of model \(dict\), net \(dict\), not a s"),
+    ):
+        read_weights(tmp_path / "w.pth")
+
+
 def test_files_that_torch_was_told_to_write_without_sums_are_read(plain, tmp_path):
     torch.serialization.set_crc32_options(False)
     try:
