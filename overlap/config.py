@@ -267,8 +267,8 @@ class ReleaseConfig(Section):
 class NetworkConfig(Section):
     """Which network is trained. A table named after its method holds that method's settings, as ``[network.cider]``.
 
-    ``weights`` is what training starts from: published weights of the backbone, or a checkpoint of 'overlap train' of
-    the same network; without it, random weights.
+    ``weights`` is what training starts from: published weights of the backbone, or a checkpoint of 'overlap train' or
+    'overlap convert' or any weights of the same network; without it, random weights.
     """
 
     name: str = "cider_resnet101"

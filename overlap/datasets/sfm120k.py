@@ -4,6 +4,7 @@ Source: github.com/filipradenovic/cnnimageretrieval-pytorch.
 """
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,7 +87,9 @@ def _check_cids(cids: Any, where: str) -> list[str]:
         raise DataError(f"{where}: a list of content ids is expected, and the training set must not be empty; {_FETCH}")
     for row, cid in enumerate(cids):
         if not isinstance(cid, str) or not re.fullmatch(r"[0-9A-Za-z]{6,}", cid):
-            raise DataError(f"{where}[{row}]: {cid!r} is not a content id: 6 or more letters and digits; {_FETCH}")
+            raise DataError(
+                f"{where}[{row}]: {reprlib.repr(cid)} is not a content id: 6 or more letters and digits; {_FETCH}"
+            )
     require_unique(pa.array(cids, pa.string()), what="photo", where=lambda row: f"{where}[{row}]")
     return cids
 

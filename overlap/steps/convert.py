@@ -24,7 +24,7 @@ def convert_checkpoint(weights: Path, out: Path, *, name: str, values: Mapping[s
     import torch
 
     settings = make_settings(name, values)
-    found = convert(name, read_weights(weights), settings=settings)
+    found = convert(name, read_weights(weights, key="IN"), settings=settings)
     with torch.device("meta"):
         network = build_network(name, settings=settings)
     spec = NetworkSpec(name, size_of(network), settings)
