@@ -9,7 +9,7 @@ import pyarrow as pa
 from overlap.errors import DataError
 from overlap.manifests.columnar import REASONED
 from overlap.sheets import read_rows
-from overlap.tables import as_table
+from overlap.tables import as_table, parse_landmark_id
 
 TEXT, TOTAL = "TEXT", "TOTAL"
 
@@ -24,9 +24,12 @@ def read_list(path: Path) -> dict[int, str]:
 
     Raises:
         DataError: it is no CSV with these columns.
-        ValueError: a landmark_id is no number, or there twice.
+        ValueError: a landmark_id is none, or there twice.
     """
-    rows = [(int(landmark_id), n_images) for _, (landmark_id, n_images) in read_rows(path, ("landmark_id", "n_images"))]
+    rows = [
+        (parse_landmark_id(landmark_id), n_images)
+        for _, (landmark_id, n_images) in read_rows(path, ("landmark_id", "n_images"))
+    ]
     listed = dict(rows)
     if len(listed) < len(rows):
         raise ValueError("a landmark_id is there twice")

@@ -12,14 +12,17 @@ import pyarrow.compute as pc
 from overlap.config import Config, fingerprint
 from overlap.datasets.archives import ARCHIVE_INDEX, index_archive
 from overlap.datasets.catalogue import (
+    PUBLISHABLE,
     EvaluationSet,
     TrainingSet,
     list_archives,
     read_evaluation_set,
     read_training_set,
+    upstream_files,
 )
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, check_box, read_bytes, read_header, stamp_file
+from overlap.manifests.release import check_upstream
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
 from overlap.store import read_table, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
@@ -61,6 +64,7 @@ def read_sets(run: Run) -> Sets:
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
         whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
+            _check_upstream(run.config, training.landmarks)
             with run.store.put(STEP, whole) as folder:
                 write_table(folder, "landmarks", training.landmarks)
                 for name, table in tables.items():
@@ -145,6 +149,12 @@ def join_quarantine(folders: Sequence[Path]) -> pa.Table:
     """Join the quarantine tables of a step's shards."""
     parts = [read_table(folder, "quarantine", QUARANTINE) for folder in folders]
     return pa.concat_tables([QUARANTINE.empty_table(), *parts])
+
+
+def _check_upstream(config: Config, landmarks: pa.Table) -> None:
+    """Refuse now what 'publish' would refuse at the end."""
+    if config.train.format in PUBLISHABLE:
+        check_upstream(upstream_files(config.train), landmarks)
 
 
 def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:

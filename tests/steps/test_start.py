@@ -1,0 +1,68 @@
+"""What 'publish' would refuse at the end, 'curate' refuses at its start."""
+
+import pytest
+
+from overlap.config import load_config
+from overlap.errors import DataError
+from overlap.steps.photos import read_sets
+
+TABLE = "image_id,path,landmark_id\na,a.jpg,1\nb,b.jpg,2\n"
+
+
+@pytest.fixture
+def start(tiny_photos, open_quietly):
+    """Return what reads the sets of a training set given as a table, or of the lists of Google Landmarks."""
+
+    def begin(content=None, *, table="images.csv"):
+        overrides = []
+        if content is not None:
+            (tiny_photos / table).write_bytes(content if isinstance(content, bytes) else content.encode())
+            overrides = ['train.format="csv"', f'train.table="{table}"']
+        with open_quietly(load_config(tiny_photos / "config.toml", overrides)) as run:
+            return read_sets(run).training.landmarks.num_rows
+
+    return begin
+
+
+def test_a_sound_table_is_taken(start):
+    assert start(TABLE) == 2
+    assert start("\ufeff" + TABLE.replace("\n", "\r\n") + "\r\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TABLE.replace("\n", "\r"), "a CR that ends no line"),
+        (TABLE.replace(",2", ",-2"), "row 3: landmark_id '-2' is not a whole number"),
+        (TABLE.replace("landmark_id", "landmark_id "), "found image_id, path, 'landmark_id '; mend the table"),
+        (TABLE.replace("\n", ",é\n").encode("latin-1"), "byte 0xE9 in line 1 is not UTF-8"),
+        ("note,note," + TABLE.replace("\na", "\n,,a").replace("\nb", "\n,,b"), "column note is there more than once"),
+        (TABLE.replace("\na,", "\na ,"), "row 2: image_id 'a ' has blanks around it or characters that can't be seen"),
+        (TABLE.replace("\na,", "\na\x07,"), r"row 2: image_id 'a\\x07' has blanks around it or characters that can't"),
+        (TABLE.replace("\na,", "\n\u00a0,"), "row 2: image_id .* has blanks around it"),
+        (
+            "images," + TABLE.replace("\na", "\nx y,a").replace("\nb", "\nx,b"),
+            "lists 1 photos of landmark_id 1, but its column images counts 2; name that column otherwise",
+        ),
+    ],
+)
+def test_a_table_that_can_not_be_published_is_refused(start, content, message):
+    with pytest.raises(DataError, match=r"images\.csv.*" + message):
+        start(content)
+
+
+@pytest.mark.parametrize("name", ["my table.csv", "removals.csv", "table2.csv", "Übersicht.csv"])
+def test_a_table_whose_name_no_release_can_hold_is_refused(start, name):
+    with pytest.raises(DataError, match=f"'{name}' can't be a file of a release: .*; rename the file"):
+        start(TABLE, table=name)
+
+
+def test_every_list_that_a_release_filters_is_read(start, tiny_photos):
+    (tiny_photos / "train.csv").write_text("id,url,landmark_id\nx,y,1\n\nx,y,z,1\n")
+    with pytest.raises(DataError, match=r"train\.csv line 4: 4 cells where the header has 3"):
+        start()
+    (tiny_photos / "train.csv").write_text("id,url,landmark_id\nx,y,-1\n")
+    with pytest.raises(DataError, match=r"train\.csv line 2: landmark_id '-1' is not a whole number"):
+        start()
+    (tiny_photos / "train.csv").write_text('id,url,landmark_id\nx,"y\nz",1\n')
+    assert start() == 2
