@@ -20,7 +20,7 @@ VOTES = b"landmark_id,evaluation_set,query_id,image_id,reviewer,answer\n1,,,,ann
 READERS = ("gldv2", "categories", "table", "evaluation", "source", "list", "parquet", "votes")
 
 
-def read(reader, folder, change):
+def read(reader, folder, change, store):
     """Let a reader read a file of its own kind, changed."""
     path = folder / "t.csv"
     if reader == "gldv2":
@@ -38,12 +38,17 @@ def read(reader, folder, change):
         read_removed(path)
     elif reader == "votes":
         path.write_bytes(change(VOTES))
-        import_votes(open_store(folder / "v.sqlite"), path)
+        import_votes(store, path)
     else:
         path.write_bytes(change(TABLE))
         assert b"".join(record.raw for record in read_records(path)) == path.read_bytes()
         if reader == "parquet":
             write_parquet(path, folder / "t.parquet")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return open_store(tmp_path_factory.mktemp("votes") / "v.sqlite")
 
 
 TAKEN = {
@@ -109,15 +114,15 @@ REFUSED = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("change", TAKEN)
-def test_all_readers_take(tmp_path, reader, change):
-    read(reader, tmp_path, TAKEN[change])
+def test_all_readers_take(tmp_path, store, reader, change):
+    read(reader, tmp_path, TAKEN[change], store)
 
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("change", REFUSED)
-def test_all_readers_refuse(tmp_path, reader, change):
+def test_all_readers_refuse(tmp_path, store, reader, change):
     damage, message = REFUSED[change]
     if reader == "evaluation" and "landmark_id" in change + message:
         pytest.skip("an evaluation set needs no landmark_id")
     with pytest.raises(DataError, match=message):
-        read(reader, tmp_path, damage)
+        read(reader, tmp_path, damage, store)

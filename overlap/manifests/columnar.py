@@ -5,7 +5,7 @@ the same bytes with the same version of pyarrow, whose name stands in the file.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from overlap.errors import DataError
-from overlap.sheets import read_header
+from overlap.sheets import read_header, split_records
 from overlap.tables import REMOVALS, checked
 
 _ROWS = 1 << 16
@@ -112,7 +112,9 @@ def _read_csv(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
                 columns = [_column(column, field) for column, field in zip(batch.columns, schema, strict=True)]
                 yield pa.Table.from_arrays(columns, schema=schema)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path} can't become Parquet: {error}; save it as CSV UTF-8") from None
+        records = (line for line, _, cells in split_records(path) if cells)
+        if next(islice(records, 1, None), None) is not None:  # a header alone need not end with a line end
+            raise DataError(f"{path} can't become Parquet: {error}; save it as CSV UTF-8") from None
 
 
 def _column(cells: pa.Array, field: pa.Field) -> pa.Array:

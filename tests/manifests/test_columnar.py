@@ -78,6 +78,11 @@ def test_a_file_that_is_no_parquet_says_so(tmp_path):
     assert difference(source, write(tmp_path / "t.parquet", b"no")).startswith("t.parquet can't be read: ")
 
 
+def test_a_header_alone_needs_no_line_end(tmp_path):
+    assert write_parquet(write(tmp_path / "t.csv", b"landmark_id,images"), tmp_path / "t.parquet") == 0
+    assert pq.read_table(tmp_path / "t.parquet").column_names == ["landmark_id", "images"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
