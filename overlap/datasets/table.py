@@ -6,6 +6,7 @@ Paths are relative to the set's root.
 """
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ from overlap.images import Box
 
 _MEND = "mend the table"
 _BOX = ("x0", "y0", "x1", "y1")
+
+_is_number = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?").fullmatch
 
 
 def read_table_training(
@@ -161,11 +164,8 @@ def _read_boxes(rows: pa.Table, path: Path) -> list[Box | None]:
 def _parse_box(cells: tuple[str, ...], where: Callable[[], str]) -> Box | None:
     if not any(cells):
         return None
-    try:
-        x0, y0, x1, y1 = map(float, cells)
-    except ValueError:
-        x0 = y0 = x1 = y1 = math.nan
     # NaN fails every comparison.
+    x0, y0, x1, y1 = (float(cell) if _is_number(cell) else math.nan for cell in cells)
     if not (-math.inf < x0 < x1 < math.inf and -math.inf < y0 < y1 < math.inf):
         raise DataError(f"{where()}: {','.join(cells)} is no box x0,y0,x1,y1 with x0 < x1 and y0 < y1; {_MEND}")
     return x0, y0, x1, y1

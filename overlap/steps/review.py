@@ -79,7 +79,7 @@ def import_votes(config: Config, path: Path) -> int:
     Raises:
         DataError: the file or a vote in it is wrong, or the lists of a set can't be read.
     """
-    source = Source(path.name, _sha256(path), _who(), now_ms())
+    source = Source(_text(path.name), _sha256(path), _who(), now_ms())
     return import_file(open_reviews(config), path, known=_known(config), source=source)
 
 
@@ -94,7 +94,7 @@ def void_import(config: Config, number: int, *, reason: str) -> int:
     Raises:
         ReviewError: there is no such import, it is void already, or no reason is given.
     """
-    return open_reviews(config).void(number, reason=reason, who=_who(), now_ms=now_ms())
+    return open_reviews(config).void(number, reason=_text(reason), who=_who(), now_ms=now_ms())
 
 
 def _known(config: Config) -> Known:
@@ -110,10 +110,16 @@ def _known(config: Config) -> Known:
 
 
 def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; none of a pipe, which can be read but once."""
     try:
-        return sha256(path)
+        return sha256(path) if path.is_file() else ""
     except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}; give the CSV of votes") from None
+        raise DataError(f"{path} can't be read: {error.strerror}; let the user who runs this read it") from None
+
+
+def _text(words: str) -> str:
+    """Return what the command line gave as text that a database takes, whatever the terminal's encoding."""
+    return words.encode(errors="replace").decode()
 
 
 def _who() -> str:
@@ -142,7 +148,7 @@ def simulate_votes(config: Config, truth: Path, *, reviewers: int, error_rate: f
     reviews = open_reviews(config)
     items = reviews.read_items()
     votes = simulate_reviewers(items, read_truth(truth), reviewers=reviewers, error_rate=error_rate, seed=seed)
-    source = Source(f"simulated from {truth.name}", _sha256(truth), _who(), now_ms())
+    source = Source(f"simulated from {_text(truth.name)}", _sha256(truth), _who(), now_ms())
     return reviews.merge_votes(items, votes, source=source)
 
 

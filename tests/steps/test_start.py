@@ -1,11 +1,21 @@
 """What 'publish' would refuse at the end, 'curate' refuses at its start."""
 
-import pytest
+import re
 
+import pytest
+from typer.testing import CliRunner
+
+from overlap.cli.main import app
 from overlap.config import load_config
 from overlap.errors import DataError
 from overlap.steps.photos import read_sets
 
+FORMS = {
+    "as it is": lambda text: text,
+    "mark, CRLF and blank lines": lambda text: "\ufeff" + text.replace("\n", "\r\n") + "\r\n\r\n",
+    "blank lines in the middle": lambda text: text.replace("\n", "\n\n").rstrip("\n"),
+    "quotes": lambda text: re.sub("([^,\n]+)", r'"\1"', text),
+}
 TABLE = "image_id,path,landmark_id\na,a.jpg,1\nb,b.jpg,2\n"
 
 
@@ -66,3 +76,27 @@ def test_every_list_that_a_release_filters_is_read(start, tiny_photos):
         start()
     (tiny_photos / "train.csv").write_text('id,url,landmark_id\nx,"y\nz",1\n')
     assert start() == 2
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False).stdout
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["images.csv", "train_clean.csv"])
+def test_a_list_that_is_taken_is_published_proven_and_applied_to_the_byte(tiny_photos, form, name):
+    config, source = tiny_photos / "config.toml", tiny_photos / name
+    text = TABLE if name == "images.csv" else source.read_text()
+    source.write_bytes(FORMS[form](text).encode())
+    own = ["--set", "train.format=csv"] if name == "images.csv" else []
+    votes = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer\n,,,2,ann,same\n"
+    (tiny_photos / "votes.csv").write_bytes(FORMS[form](votes).encode())
+    assert "1 votes added" in run("votes", "import", tiny_photos / "votes.csv", "-c", config, *own)
+    run("publish", "-c", config, *own)
+    made = tiny_photos / "data_manifests" / "overlap-clean-1.0.0"
+    assert "proven" in run("verify-release", made, "--source", source)
+    run("apply", made / "removals.csv", source, "--out", tiny_photos / "out.csv")
+    assert (tiny_photos / "out.csv").read_bytes() == (made / name).read_bytes()
+    lines = source.read_bytes().splitlines(keepends=True)
+    assert b"".join(lines[:1]) in (made / name).read_bytes()
+    assert len((made / name).read_bytes().splitlines()) == len(lines) - 1
