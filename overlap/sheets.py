@@ -117,22 +117,27 @@ def read_rows(path: Path, required: Sequence[str], *, optional: Sequence[str] = 
     """
     records = ((line, cells) for line, _, cells in split_records(path) if cells)
     line, header = next(records, (1, []))
-    require_columns(path, line, header, required)
+    require_columns(path, line, header, required, optional=optional)
     places = [header.index(name) if name in header else None for name in (*required, *optional)]
     for line, cells in records:
         yield line, ["" if place is None else restored(cells[place]) for place in places]
 
 
-def require_columns(path: Path, line: int, header: Sequence[str], required: Sequence[str]) -> None:
-    """Require that a header has some columns.
+def require_columns(
+    path: Path, line: int, header: Sequence[str], required: Sequence[str], *, optional: Sequence[str] = ()
+) -> None:
+    """Require that a header has some columns, and that optional ones are not there with blanks around their names.
 
     Raises:
-        DataError: it lacks one; names that only look like one are shown as they are.
+        DataError: it lacks one, or holds one with blanks; names that only look like one are shown as they are.
     """
     missing = [name for name in required if name not in header]
     if missing:
         found = ", ".join(map(_shown, header)) or "nothing"
         raise DataError(f"{path} line {line}: expected the column(s) {', '.join(missing)}; found {found}")
+    blank = [name for name in header if name.strip() in optional and name not in optional]
+    if blank:
+        raise DataError(f"{path} line {line}: column {blank[0]!r} has blanks around its name; take them off")
 
 
 def _shown(name: str) -> str:

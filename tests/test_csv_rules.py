@@ -126,3 +126,18 @@ def test_all_readers_refuse(tmp_path, store, reader, change):
         pytest.skip("an evaluation set needs no landmark_id")
     with pytest.raises(DataError, match=message):
         read(reader, tmp_path, damage, store)
+
+
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        (VOTES.decode().partition("\n")[0] + ",voted_at ", lambda path: import_votes(None, path)),
+        ("landmark_id, images", read_removed),
+        ("image_id,path,is_query\t", lambda path: count_table(path.parent, path.name)),
+        ("image_id,path,landmark_id,landmark_name\u00a0", lambda path: read_table_landmarks(path.parent, path.name)),
+    ],
+)
+def test_an_optional_column_with_blanks_around_its_name_is_not_passed_over(tmp_path, header, read):
+    (tmp_path / "t.csv").write_text(f"{header}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"t\.csv line 1: column '.*' has blanks around its name; take them off"):
+        read(tmp_path / "t.csv")

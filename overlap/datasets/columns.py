@@ -92,7 +92,7 @@ def line(path: Path, row: int) -> str:
 
 def _read_columns(path: Path, required: Sequence[str], optional: Sequence[str]) -> pa.Table:
     number, header = read_header(path)
-    require_columns(path, number, header, required)
+    require_columns(path, number, header, required, optional=optional)
     names = [name for name in (*required, *optional) if name in header]
     table = _parse_quickly(path.read_bytes(), header, names)
     if table is not None:

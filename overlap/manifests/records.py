@@ -49,7 +49,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def _find_columns(path: Path, line: int, header: list[str]) -> tuple[int, int]:
-    require_columns(path, line, header, ("landmark_id",))
+    require_columns(path, line, header, ("landmark_id",), optional=("images",))
     return header.index("landmark_id"), header.index("images") if "images" in header else -1
 
 
