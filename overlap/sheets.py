@@ -134,7 +134,9 @@ def require_columns(
     missing = [name for name in required if name not in header]
     if missing:
         found = ", ".join(map(_shown, header)) or "nothing"
-        raise DataError(f"{path} line {line}: expected the column(s) {', '.join(missing)}; found {found}")
+        other = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), None)
+        hint = f"; commas separate columns, not {other!r}" if other else ""
+        raise DataError(f"{path} line {line}: expected the column(s) {', '.join(missing)}; found {found}{hint}")
     blank = [name for name in header if name.strip() in optional and name not in optional]
     if blank:
         raise DataError(f"{path} line {line}: column {blank[0]!r} has blanks around its name; take them off")

@@ -84,6 +84,11 @@ REFUSED = {
         lambda text: text.replace(b"landmark_id", b"\tlandmark_id", 1),
         r"line 1: expected the column\(s\) landmark_id; found .*'\\tlandmark_id'",
     ),
+    "semicolons": (
+        lambda text: text.replace(b",", b";"),
+        r"line 1: expected the column\(s\) .*; commas separate columns, not ';'",
+    ),
+    "tabs": (lambda text: text.replace(b",", b"\t"), r"line 1: .*; commas separate columns, not '\\t'"),
     "a cell too many": (lambda text: text.removesuffix(b"\n") + b",\n", "line [23]: [3-7] cells where the header has"),
     "a cell too few": (lambda text: text + b"7\n", "line [34]: 1 cells where the header has"),
     "blanks on a line": (lambda text: text + b"  \n", "line [34]: 1 cells where the header has"),

@@ -105,10 +105,11 @@ def _parse_quickly(content: bytes, header: list[str], names: Sequence[str]) -> p
     if b"\0" in content or content.count(b"\r") != content.count(b"\r\n"):
         return None
     try:
-        text = content.decode("utf-8-sig")
-        if '"' in text:
-            rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if b'"' in content:
+            rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
             return _gather((cells for cells in rows if cells), header, names)
+        if not content.isascii():
+            content.decode()
         return pyarrow.csv.read_csv(
             pa.BufferReader(content),
             pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
