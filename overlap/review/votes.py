@@ -112,6 +112,16 @@ def import_votes(store: ReviewStore, path: Path, *, known: Known | None = None, 
         raise DataError(f"{path} line {lines[error.row]}: {error.reason}; nothing was imported") from None
 
 
+def claim_import(store: ReviewStore, path: Path, *, source: Source) -> int:
+    """Write down the import of a vote file of before imports were written down, and return its number.
+
+    Raises:
+        DataError: the file is not a vote file.
+        ReviewError: none of its votes is in the log, save those of the app and of known imports.
+    """
+    return store.claim(_as_votes(_read_votes(path)[1]), source=source)
+
+
 def read_truth(path: Path) -> Truth:
     """Read what truly is the same: CSV of evaluation_set, query_id, image_id, landmark_id.
 

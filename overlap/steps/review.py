@@ -22,9 +22,9 @@ from overlap.review.imports import Import, Source
 from overlap.review.known import Known
 from overlap.review.queue import build_items
 from overlap.review.store import ReviewStore, open_store
+from overlap.review.votes import claim_import, read_truth
 from overlap.review.votes import export_votes as export_file
 from overlap.review.votes import import_votes as import_file
-from overlap.review.votes import read_truth
 from overlap.review.votes import simulate_votes as simulate_reviewers
 from overlap.steps.photos import find_probes
 from overlap.steps.run import Run, find_current, recorded
@@ -88,13 +88,22 @@ def list_imports(config: Config) -> list[str]:
     return [_import_line(each) for each in open_reviews(config).imports()]
 
 
-def void_import(config: Config, number: int, *, reason: str) -> int:
-    """Declare an import void, for good, and return how many votes count no more.
+def void_import(config: Config, which: str, *, reason: str) -> tuple[int, int]:
+    """Declare an import void, for good, and return its number and how many votes count no more.
+
+    Args:
+        which: its number, or the file of one from before imports were written down, which it is now.
 
     Raises:
         ReviewError: there is no such import, it is void already, or no reason is given.
+        DataError: the file is no vote file.
     """
-    return open_reviews(config).void(number, reason=_text(reason), who=_who(), now_ms=now_ms())
+    reviews, path = open_reviews(config), Path(which)
+    if which.isascii() and which.isdecimal():
+        number = int(which)
+    else:
+        number = claim_import(reviews, path, source=Source(_text(path.name), _sha256(path), _who(), now_ms()))
+    return number, reviews.void(number, reason=_text(reason), who=_who(), now_ms=now_ms())
 
 
 def _known(config: Config) -> Known:

@@ -17,7 +17,7 @@ from overlap.review.fate import Rule
 from overlap.review.imports import Source, find_changed_imports, read_entries
 from overlap.review.queue import item, sorted_items
 from overlap.review.store import _as_rows, _engine, _place, _prepare_sqlite, open_store
-from overlap.review.votes import EPOCH, VOIDED, export_votes, import_votes, make_votes
+from overlap.review.votes import EPOCH, VOIDED, claim_import, export_votes, import_votes, make_votes
 from overlap.tables import REVIEW_ITEMS, as_table
 
 HEADER = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
@@ -209,6 +209,20 @@ def without_guards(store):
         ]
         return [f"DROP TRIGGER {name}" for name in names]
     return [f"DROP TRIGGER {table}_append_only ON {table}" for table in ("imports", "voids", "imported")]
+
+
+def test_an_import_of_before_imports_were_written_down_is_named_by_its_file(store, tmp_path):
+    store.append_votes(vote(0, reviewer="ann"))
+    (tmp_path / "old.csv").write_text("\n".join([HEADER, *WRONG[:2], "s,q,photo1,1,ann,same", ""]))
+    import_votes(store, tmp_path / "old.csv")
+    (tmp_path / "old.csv").write_text("\n".join([HEADER, *WRONG[:2], "s,q,photo2,2,ann,same", ""]))
+    assert claim_import(store, tmp_path / "old.csv", source=Source("old.csv", "", "lea", 7)) == 1
+    assert void(store, 1) == 2
+    assert counting(store) == [("photo1", "ann", "same")]
+    assert store.read_items().equals(items())
+    assert store.audit()[2] == []
+    with pytest.raises(ReviewError, match=r"old\.csv holds no vote that is in the log and came with none"):
+        claim_import(store, tmp_path / "old.csv", source=Source("old.csv", "", "lea", 7))
 
 
 def test_an_import_is_not_replaced(store, tmp_path):
