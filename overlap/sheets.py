@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from overlap.errors import ArtifactError, DataError
 from overlap.texts import decode
 
+_LONE_CR = "a CR that ends no line; save the file with LF or CRLF line ends"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN = re.compile(r"""[^'=+\-@\t\r\n",][^\r\n",]*""").fullmatch
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]").match
@@ -181,7 +182,7 @@ def _check_line_end(path: Path, line: int, raw: bytes, *, quoted: bool) -> None:
     """Refuse a CR that ends no line; the csv reader has refused those in a record with quotes, save at its end."""
     inner = b"" if quoted else raw.rstrip(b"\r\n")
     if b"\r" in inner or raw.removesuffix(b"\n").endswith(b"\r\r"):
-        raise DataError(f"{path} line {line}: a CR that ends no line; save the file with LF or CRLF line ends")
+        raise DataError(f"{path} line {line}: {_LONE_CR}")
 
 
 def _check_names(path: Path, line: int, header: Sequence[str]) -> None:
@@ -197,7 +198,8 @@ def _quoted(path: Path, line: int, *, text: str, first: bytes, more: Iterable[by
     try:
         cells = next(reader)
     except csv.Error as error:
-        raise DataError(f"{path} line {line}: not CSV: {error}; look for a quote that is not closed") from None
+        problem = _LONE_CR if "new-line" in str(error) else f"not CSV: {error}; look for a quote that is not closed"
+        raise DataError(f"{path} line {line}: {problem}") from None
     finally:
         csv.field_size_limit(limit)
     return b"".join(lines), cells

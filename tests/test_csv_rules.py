@@ -71,6 +71,10 @@ REFUSED = {
         lambda text: text[:-1] + b"\r\n" + re.sub(rb"([^,\n]+)", rb'"\1"', text.split(b"\n")[1]) + b"\r\r\n",
         "a CR",
     ),
+    "CR line ends and quotes": (
+        lambda text: re.sub(rb"([^,\n]+)", rb'"\1"', text).replace(b"\n", b"\r"),
+        "line 1: a CR that ends no line",
+    ),
     "a column twice": (
         lambda text: text.replace(b"landmark_id", b"landmark_id,landmark_id", 1),
         "line 1: column landmark_id",

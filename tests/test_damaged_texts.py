@@ -35,7 +35,7 @@ from overlap.sheets import read_rows
 from overlap.steps.ablate import load_ablation
 
 PROJECT = Path(__file__).resolve().parents[1]
-COUNTS = [40, pytest.param(1000, marks=pytest.mark.long)]
+COUNTS = [50, pytest.param(1000, marks=pytest.mark.long)]
 
 CLEAN = "landmark_id,images\n" + "".join(f"{n},{n:016x} {n + 99:016x}\n" for n in range(1, 9))
 CATEGORIES = 'landmark_id,category\r\n1,"http://x/Category:A,_B"\r\n7,Category:"Łódź"\r\n\r\n'

@@ -25,7 +25,6 @@ from overlap.errors import ConfigError
 
 __all__ = [
     "MISSING",
-    "PUBLISHABLE",
     "EvaluationSet",
     "Progress",
     "QueryTruth",
@@ -40,9 +39,6 @@ __all__ = [
 ]
 
 _GLDV2 = frozenset({"gldv2", "synthetic"})
-
-PUBLISHABLE = _GLDV2 | {"csv"}
-"""Formats with a list that has a column landmark_id."""
 
 _Landmarks: TypeAlias = Callable[[TrainConfig], pa.Table]
 _Photos: TypeAlias = Callable[[TrainConfig], tuple[pa.Array, pa.Array]]

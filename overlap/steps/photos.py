@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from overlap.config import Config, fingerprint
 from overlap.datasets.archives import ARCHIVE_INDEX, index_archive
 from overlap.datasets.catalogue import (
-    PUBLISHABLE,
     EvaluationSet,
     TrainingSet,
     list_archives,
@@ -20,7 +19,7 @@ from overlap.datasets.catalogue import (
     read_training_set,
     upstream_files,
 )
-from overlap.errors import DataError
+from overlap.errors import ConfigError, DataError
 from overlap.images import PhotoLimits, check_box, read_bytes, read_header, stamp_file
 from overlap.manifests.release import check_upstream
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
@@ -64,7 +63,7 @@ def read_sets(run: Run) -> Sets:
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
         whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
-            _check_upstream(run.config, training.landmarks)
+            _check_upstream(run, training.landmarks)
             with run.store.put(STEP, whole) as folder:
                 write_table(folder, "landmarks", training.landmarks)
                 for name, table in tables.items():
@@ -151,10 +150,14 @@ def join_quarantine(folders: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([QUARANTINE.empty_table(), *parts])
 
 
-def _check_upstream(config: Config, landmarks: pa.Table) -> None:
-    """Refuse now what 'publish' would refuse at the end."""
-    if config.train.format in PUBLISHABLE:
-        check_upstream(upstream_files(config.train), landmarks)
+def _check_upstream(run: Run, landmarks: pa.Table) -> None:
+    """Refuse now what 'publish' would refuse at the end; a format that it can't publish may be wanted all the same."""
+    try:
+        upstream = upstream_files(run.config.train)
+    except ConfigError as error:
+        run.say(f"warning: 'publish' will refuse this training set: {error}")
+        return
+    check_upstream(upstream, landmarks)
 
 
 def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:

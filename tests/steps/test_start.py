@@ -78,7 +78,7 @@ def test_every_list_that_a_release_filters_is_read(start, tiny_photos):
     assert start() == 2
 
 
-def run(*words):
+def run_command(*words):
     return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False).stdout
 
 
@@ -91,12 +91,22 @@ def test_a_list_that_is_taken_is_published_proven_and_applied_to_the_byte(tiny_p
     own = ["--set", "train.format=csv"] if name == "images.csv" else []
     votes = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer\n,,,2,ann,same\n"
     (tiny_photos / "votes.csv").write_bytes(FORMS[form](votes).encode())
-    assert "1 votes added" in run("votes", "import", tiny_photos / "votes.csv", "-c", config, *own)
-    run("publish", "-c", config, *own)
+    assert "1 votes added" in run_command("votes", "import", tiny_photos / "votes.csv", "-c", config, *own)
+    run_command("publish", "-c", config, *own)
     made = tiny_photos / "data_manifests" / "overlap-clean-1.0.0"
-    assert "proven" in run("verify-release", made, "--source", source)
-    run("apply", made / "removals.csv", source, "--out", tiny_photos / "out.csv")
+    assert "proven" in run_command("verify-release", made, "--source", source)
+    run_command("apply", made / "removals.csv", source, "--out", tiny_photos / "out.csv")
     assert (tiny_photos / "out.csv").read_bytes() == (made / name).read_bytes()
     lines = source.read_bytes().splitlines(keepends=True)
     assert b"".join(lines[:1]) in (made / name).read_bytes()
     assert len((made / name).read_bytes().splitlines()) == len(lines) - 1
+
+
+def test_a_format_that_can_not_be_published_is_said_at_the_start(tiny_photos, open_quietly):
+    (tiny_photos / "annotation_clean_train.txt").write_text("http://x.org/a.jpg 12 0 100 5 90\n")
+    said = []
+    with open_quietly(load_config(tiny_photos / "config.toml", ['train.format="nc_clean"']), said) as run:
+        read_sets(run)
+    assert any(
+        "'publish' will refuse this training set: train.format \"nc_clean\" has no list" in line for line in said
+    )
