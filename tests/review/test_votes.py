@@ -214,3 +214,9 @@ def test_simulated_votes_are_stored_once(store):
     votes = simulate_votes(QUEUE, TRUTH, seed=0)
     assert store.append_votes(votes) == 15
     assert store.append_votes(votes) == 0
+
+
+def test_a_note_holds_no_nul_for_no_file_and_no_postgresql_takes_one():
+    vote = make_votes(QUEUE.slice(0, 1), ["same"], reviewer="ann", voted_at=EPOCH, note="a\0b")
+    assert vote["note"].to_pylist() == ["ab"]
+    assert make_votes(QUEUE.slice(0, 1), ["same"], reviewer="ann", voted_at=EPOCH, note="\0")["note"].null_count == 1
