@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
@@ -28,9 +27,12 @@ from pydantic import (
 )
 
 from overlap.errors import ConfigError
+from overlap.texts import parse_toml, read_toml
 
 
 def _from_config_folder(path: Path, info: ValidationInfo) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no path holds the character NUL")
     base = (info.context or {}).get("base", Path())
     return Path(os.path.normpath(Path(base) / path))
 
@@ -417,10 +419,10 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             names the file and the key.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = read_toml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file; flows/configs/ holds examples") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
     for override in overrides:
         _override(values, override)
@@ -473,8 +475,8 @@ def _position(place: list[Any], name: str, override: str) -> int:
 
 def _literal(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return parsed["value"] if parsed.keys() == {"value"} else text
 

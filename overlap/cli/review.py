@@ -38,7 +38,13 @@ def list_imports(config: ConfigOption, overrides: SetOption = None) -> None:
 
 @votes.command("void")
 def void_import(
-    number: Annotated[int, typer.Argument(metavar="IMPORT", help="Its number, as 'overlap votes imports' says it.")],
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMPORT",
+            help="Its number, as 'overlap votes imports' says it; or its file, if it is older than that list.",
+        ),
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the log and stands in every release.")],
     config: ConfigOption,
     overrides: SetOption = None,
@@ -49,7 +55,7 @@ def void_import(
     """
     from overlap.steps.review import void_import as void
 
-    n_votes = void(load(config, overrides), number, reason=reason)
+    number, n_votes = void(load(config, overrides), which, reason=reason)
     typer.echo(f"import {number} is void: {n_votes} votes count no more")
 
 

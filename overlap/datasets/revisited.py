@@ -18,6 +18,7 @@ from overlap.datasets.pickles import read_plain_pickle
 from overlap.datasets.sets import EvaluationSet, IndexArray, QueryTruth
 from overlap.errors import DataError
 from overlap.images import Box
+from overlap.texts import read_lines
 
 # Photos of Paris that upstream lists as corrupt; the 6,392 of Paris6k are the 6,412 files without them.
 _CORRUPT = """
@@ -219,8 +220,8 @@ def _read_rows(path: Path, rows: dict[str, int]) -> IndexArray:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_lines(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: can't be read ({error}); unpack upstream's ground truth archive again") from None
 
 

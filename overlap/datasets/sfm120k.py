@@ -75,7 +75,7 @@ def _read_split(root: Path, split: str) -> PhotoList:
     clusters = lists.get("cluster")
     if not isinstance(clusters, list) or len(clusters) != len(cids) or not all(map(_is_landmark_id, clusters)):
         raise DataError(
-            f"{path} {split} cluster: a list of {len(cids)} whole numbers, one a cid, is expected; {_FETCH}"
+            f"{path} {split} cluster: a list of {len(cids)} whole numbers from 0, one a cid, is expected; {_FETCH}"
         )
     paths = [str(root / "ims" / cid_path(cid)) for cid in cids]
     names = pa.repeat(pa.scalar(""), len(cids))
@@ -95,4 +95,4 @@ def _check_cids(cids: Any, where: str) -> list[str]:
 
 
 def _is_landmark_id(value: Any) -> bool:
-    return type(value) is int and abs(value) < 2**63
+    return type(value) is int and 0 <= value < 10**18

@@ -18,9 +18,11 @@ from overlap.datasets.catalogue import (
     read_evaluation_set,
     read_landmarks,
     read_training_set,
+    upstream_files,
 )
-from overlap.errors import DataError
+from overlap.errors import ConfigError, DataError
 from overlap.images import PhotoLimits, check_box, load_header
+from overlap.manifests.release import check_upstream
 from overlap.progress import counted
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
 from overlap.store import read_json, read_table, write_json, write_table
@@ -63,6 +65,7 @@ def read_sets(run: Run) -> Sets:
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
         whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
+            _check_upstream(run, training.landmarks)
             with run.store.put(STEP, whole) as folder:
                 write_table(folder, "landmarks", training.landmarks)
                 for name, table in tables.items():
@@ -150,6 +153,16 @@ def join_quarantine(folders: Sequence[Path]) -> pa.Table:
     """Join the quarantine tables of a step's shards."""
     parts = [read_table(folder, "quarantine", QUARANTINE) for folder in folders]
     return pa.concat_tables([QUARANTINE.empty_table(), *parts])
+
+
+def _check_upstream(run: Run, landmarks: pa.Table) -> None:
+    """Refuse now what 'publish' would refuse at the end; a format that it can't publish may be wanted all the same."""
+    try:
+        upstream = upstream_files(run.config.train)
+    except ConfigError as error:
+        run.say(f"warning: 'publish' will refuse this training set: {error}")
+        return
+    check_upstream(upstream, landmarks)
 
 
 def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
