@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeAlias
@@ -126,8 +126,16 @@ def show_progress(
 
 
 def make_say(console: Console) -> Callable[[str], None]:
-    """Return what prints a line on the console as it is: no markup, no colour, no line break."""
-    return lambda line: console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    """Return what prints a line on the console as it is: no markup, no colour, no line break.
+
+    A line that can't be written is left out: the work is worth more than its log.
+    """
+
+    def say(line: str) -> None:
+        with suppress(OSError):
+            console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    return say
 
 
 def unseen(label: str, total: int | None) -> Move:  # noqa: ARG001  as Begin has it
