@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -93,6 +94,14 @@ def test_a_name_that_the_output_can_not_hold_ends_nothing(photos: Path, monkeypa
         .startswith(("error: there is no reviewer 'Łukasz'", "error: there is no reviewer '\\u0141"))
     )
     assert said[1].splitlines()[1].startswith("error: \\udcff.toml: no such config file")
+
+
+def test_a_locale_without_utf_8_opens_every_folder(photos: Path):
+    folder = shutil.copytree(photos, photos / "Ümläut Ł")
+    command = [sys.executable, "-m", "overlap", "run", "photos", "--config", "config.toml"]
+    where = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=folder, env=where, check=True, capture_output=True)
+    assert done.stderr.startswith(b"photos: 6 in 0:00:0")
 
 
 def test_an_output_that_is_closed_or_full_ends_without_a_traceback(photos: Path):

@@ -27,6 +27,8 @@ for part in (curation, review, audit, release, training, impact):
 
 def main() -> None:
     """Run the command line and turn errors into one-line messages and exit codes."""
+    if sys.getfilesystemencoding() != "utf-8":
+        _start_in_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that the encoding lacks is shown as \\u0141, and ends nothing
             stream.reconfigure(errors="backslashreplace")
@@ -47,6 +49,13 @@ def main() -> None:
         _drop(sys.stdout)
         _tell(f"error: the output can't be written: {error.strerror}; give it another place")
         sys.exit(2)
+
+
+def _start_in_utf8() -> None:
+    """Become the same command with file names in UTF-8, whatever the locale: Arrow opens no others."""
+    shown = sys.stdout.encoding if sys.stdout else "utf-8"
+    where = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": f"{shown}:backslashreplace"}
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], where)  # noqa: S606
 
 
 def _tell(text: str) -> None:
