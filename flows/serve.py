@@ -36,9 +36,11 @@ _PREFECT = (str(Path(sys.executable).with_name("prefect")), "--no-prompt")
 
 def main() -> int:
     """Start the server, bring the deployments in, work until stopped."""
-    address = str(get_current_settings().api.url)
+    settings = get_current_settings()
+    address = str(settings.api.url)
     try:
         place = _split(address)
+        _check_home(settings.home)
         require_free(str(place.hostname), int(place.port or 0), setting="PREFECT_API_URL")
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -125,6 +127,11 @@ def _split(address: str) -> SplitResult:
     except ValueError:
         pass
     raise ConfigError(f"PREFECT_API_URL: {address!r} is no address of a server here, like http://127.0.0.1:4200/api")
+
+
+def _check_home(home: Path) -> None:
+    if "?" in str(home):
+        raise ConfigError(f"PREFECT_HOME: {home} holds '?', where Prefect cuts the name off; set it to another folder")
 
 
 def start_server(address: str) -> "subprocess.Popen[bytes]":

@@ -119,14 +119,18 @@ def test_a_signal_ends_server_worker_and_flows_within_seconds(
 def test_a_server_on_a_port_that_is_taken_or_no_address_is_refused_before_it_starts(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], address: str
 ):
-    def settings(url: str) -> None:
-        monkeypatch.setattr(serve, "get_current_settings", lambda: SimpleNamespace(api=SimpleNamespace(url=url)))
+    def settings(url: str, home: str = "home") -> None:
+        found = SimpleNamespace(api=SimpleNamespace(url=url), home=Path(home))
+        monkeypatch.setattr(serve, "get_current_settings", lambda: found)
 
     monkeypatch.setattr(serve, "start_server", lambda address: pytest.fail("it was started"))
     settings(address)
     with socket.create_server(("127.0.0.1", urlsplit(address).port)):
         assert serve.main() == 2
     assert "PREFECT_API_URL: no server can be started at 127.0.0.1:" in capfd.readouterr().err
+    settings(address, home="what?/.prefect")
+    assert serve.main() == 2
+    assert "PREFECT_HOME: what?/.prefect holds '?', where Prefect cuts" in capfd.readouterr().err
     for wrong in ("https://example.org/api", "None", "http://[", "http://127.0.0.1/api"):
         settings(wrong)
         assert serve.main() == 2
