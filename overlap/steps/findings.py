@@ -62,11 +62,13 @@ def measure_impact(run: Run) -> Findings:
     folder = _make_folder(run.config.impact.out or run.config.store / "impact")
     study = study_impact(run)
     run.say("all networks are trained and scored; comparing stages and drawing pictures")
+    done = run.begin("compare and draw", None)
     more = _Tables(compare_stages(run, study.sets, study.outcomes), compare_boxes(run, study.sets, study.outcomes))
     drawn = draw_charts(study, protocol=run.config.impact.protocol) | draw_pictures(run, study)
     content = gather_page(run.config, study, more.stages, more.boxes, drawn)
     _write_files(folder, study, more, drawn)
     page = write_page(folder / PAGE_FILE, content)
+    done(1, None)
     return Findings(page, tuple(grid for part in content.parts for grid in part.grids))
 
 

@@ -126,11 +126,14 @@ def release_folder(config: Config) -> Path:
 def _write_page(
     run: Run, policy: Policy, decided: Decided, *, overlap: tuple[OverlapRow, ...], sizes: tuple[SizesRow, ...]
 ) -> Path:
-    return write_report(
+    done = run.begin("report", None)
+    page = write_report(
         run.config.store / f"report-{release_folder(run.config).name}.html",
         gather_content(run.config, policy, decided, overlap=overlap, sizes=sizes),
         thumbnail=make_thumbnails(run.config, run.limits),
     )
+    done(1, None)
+    return page
 
 
 def decide_removals(config: Config) -> pa.Table:

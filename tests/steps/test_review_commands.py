@@ -63,8 +63,10 @@ def test_the_app_names_what_is_not_installed(config, monkeypatch):
 def test_the_app_takes_the_process_over_with_config_and_overrides(config, monkeypatch):
     called = []
     monkeypatch.setattr(steps.os, "execv", lambda path, words: called.append(words))
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     run("review", "--config", config, "--set", "review.port=8600")
     assert called[0][1:] == ["-m", "review_app.serve", "--config", str(config), "--set", "review.port=8600"]
+    assert steps.os.environ["PYTHONIOENCODING"] == "utf-8:backslashreplace"
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
