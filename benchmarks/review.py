@@ -21,14 +21,14 @@ import numpy as np
 import pyarrow as pa
 
 from overlap.config import Config, load_config
-from overlap.policy import decide, load_policy
+from overlap.decisions.decide import Decision, decide
 from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk, answer_task, next_task, now_ms
 from overlap.review.queue import item, sorted_items
 from overlap.review.reviewers import add_reviewer
 from overlap.review.store import open_store
 from overlap.review.votes import Truth, read_truth, simulate_votes
-from overlap.steps.desk import rule_of
+from overlap.steps.decisions import rule_of
 from overlap.steps.photos import read_photos
 from overlap.steps.review import read_queue
 from overlap.tables import CONFIRMING, REVIEW_ITEMS, VERIFIED, as_table
@@ -38,7 +38,7 @@ REVIEWERS = ("simulated-1", "simulated-2", "simulated-3")
 
 
 def count_decisions(config: Config, truth: Truth, *, error_rate: float, seed: int, shared: float) -> dict[str, float]:
-    """Let the same answers be given to everything, and as the app asks; compare decisions and removal lists."""
+    """Let the same answers be given to everything, and as the app asks; compare decisions, removals and figures."""
     items = read_queue(config)
     full = simulate_votes(items, truth, reviewers=len(REVIEWERS), error_rate=error_rate, seed=seed)
     answers = {(row["reviewer"], row["item_id"]): row["answer"] for row in full.to_pylist()}
@@ -47,44 +47,63 @@ def count_decisions(config: Config, truth: Truth, *, error_rate: float, seed: in
         store.add_items(items)
         order = Order(seed=seed, shared_share=shared, gold_share=0)
         desk = Desk(read_board(store, rule=rule_of(config), order=order))
-        n_decisions = _drain(desk, answers)
+        n_settled, n_figures = _drain(desk, answers)
         asked = store.counting_votes()
-    removed_full, removed = _removed(config, items, full), _removed(config, items, asked)
-    faultless = simulate_votes(items, truth, reviewers=1, error_rate=0, seed=seed)
+    judged, stopped = _decide(config, items, full), _decide(config, items, asked)
+    faultless = _decide(config, items, simulate_votes(items, truth, reviewers=1, error_rate=0, seed=seed))
     return {
         "pairs": items.num_rows,
         "groups": len(set(items["group_id"].to_pylist())),
         "full": full.num_rows,
-        "decisions": n_decisions,
-        "share": n_decisions / full.num_rows,
-        "same_list": float(removed == removed_full),
-        "removed": len(removed),
-        "false_removals": len(removed - _removed(config, items, faultless)),
+        "decisions": n_settled,
+        "decisions_for_figures": n_figures,
+        "share": (n_settled + n_figures) / full.num_rows,
+        "same_list": float(_removed(stopped) == _removed(judged)),
+        "same_figures": float(_figures(stopped) == _figures(judged)),
+        **{f"duplicated_{name}": n for name, n in stopped.duplicated_queries.items()},
+        "removed": len(_removed(stopped)),
+        "false_removals": len(_removed(stopped) - _removed(faultless)),
     }
 
 
-def _drain(desk: Desk, answers: dict[tuple[str, str], str]) -> int:
-    """Answer until nothing waits; a photo set apart from its group's answer is a decision of its own."""
-    n_decisions = 0
+def _drain(desk: Desk, answers: dict[tuple[str, str], str]) -> tuple[int, int]:
+    """Answer until nothing waits; a photo set apart from its group's answer is a decision of its own.
+
+    Returns:
+        The decisions until what is removed was settled, and those after it, for the figures.
+    """
+    n_settled = n_figures = 0
     while tasks := [(name, task) for name in REVIEWERS if (task := next_task(desk, name)) is not None]:
         for name, task in tasks:
             given = {row["item_id"]: answers[name, row["item_id"]] for row in task.items}
             n_yes = sum(answer in CONFIRMING for answer in given.values())
-            n_decisions += 1 + min(n_yes, len(given) - n_yes)
+            n_decisions = 1 + min(n_yes, len(given) - n_yes)
+            if desk.board.fate().for_removals.any():
+                n_settled += n_decisions
+            else:
+                n_figures += n_decisions
             answer_task(desk, name, group_id=task.group_id, lease=task.lease, client_seq=1, answers=given)
-    return n_decisions
+    return n_settled, n_figures
 
 
-def _removed(config: Config, items: pa.Table, votes: pa.Table) -> set[int]:
-    decision = decide(
-        load_policy(config.policy.name),
+def _decide(config: Config, items: pa.Table, votes: pa.Table) -> Decision:
+    return decide(
+        rule_of(config),
         items=items,
         votes=votes,
         verified=VERIFIED.empty_table(),
         landmarks=read_photos(config, "landmarks"),
         threshold=threshold_of(config.verify),
     )
+
+
+def _removed(decision: Decision) -> set[int]:
     return set(decision.removals["landmark_id"].to_pylist())
+
+
+def _figures(decision: Decision) -> tuple[object, ...]:
+    columns = ("landmark_id", "origin", "evaluation_set", "n_queries")
+    return dict(decision.duplicated_queries), decision.removals.select(columns).to_pylist()
 
 
 def measure_latency(*, n_items: int, n_keys: int) -> dict[str, float]:

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from overlap.decisions.items import believed
 from overlap.tables import LINKS, PROPOSALS, REMOVALS, VERIFIED, as_table, checked
-
-_WHOLE = ("text", "closure", "audit")
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,18 @@ class Kinship:
     reason: str
 
 
-def find_seeds(removals: pa.Table, *, links: int) -> list[int]:
+def find_seeds(removals: pa.Table, *, whole: Collection[int], links: int) -> list[int]:
     """Return the landmarks whose photos may bring up others: confirmed as a whole, or by several of their photos.
 
     Args:
         removals: REMOVALS of people's votes.
+        whole: landmarks that people confirmed as a whole.
         links: how many photos must be confirmed; all of a landmark that has fewer.
     """
     return [
         row["landmark_id"]
         for row in checked(removals, REMOVALS).to_pylist()
-        if row["origin"] in _WHOLE or row["n_confirmed"] >= min(links, row["n_images"])
+        if row["landmark_id"] in whole or row["n_confirmed"] >= min(links, row["n_images"])
     ]
 
 
@@ -57,10 +56,8 @@ def find_links(verified: pa.Table, kin_of: Mapping[str, int], *, threshold: floa
     Returns:
         LINKS by landmark and kin, the best first. A pair of two seeds is a link of each with the other.
     """
-    verified = checked(verified, VERIFIED)
-    reached = pc.greater_equal(verified["score"], pa.scalar(threshold, pa.float32()))
     rows = []
-    for row in verified.filter(pc.and_(pc.equal(verified["status"], "ok"), reached)).to_pylist():
+    for row in believed(checked(verified, VERIFIED), threshold=threshold).to_pylist():
         kin = kin_of[row["query_id"]]
         if row["landmark_id"] == kin:
             continue

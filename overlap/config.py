@@ -184,20 +184,23 @@ class ReviewConfig(Section):
 
     ``database`` is a SQLAlchemy URL, by default SQLite in the store. People are asked about pairs from ``threshold``
     on, by default a preset below verify.threshold: a policy without people believes only what reaches the latter,
-    doubtful pairs are for people. ``reviewers`` judge an item at most;
-    ``shared_share`` of the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer
-    sees has a known answer.
+    doubtful pairs are for people. ``reviewers`` judge an item at most; ``figures``: when no further vote can change
+    what is removed, they go on until none can change either which queries show a removed landmark. ``shared_share`` of
+    the groups goes to all of them whatever is decided already; ``gold_share`` of what a reviewer sees has a known
+    answer. The addresses of ``proxies`` are those whose word counts on whom they pass on.
     """
 
     database: str | None = None
     threshold: Fraction | None = None
     reviewers: Count = 3
+    figures: bool = True
     seed: int = 0
     shared_share: Fraction = 0.1
     gold_share: Fraction = 0.05
     lease_minutes: Count = 30
     address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
+    proxies: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class ClosureConfig(Section):
@@ -287,9 +290,10 @@ class TrainingConfig(Section):
     set get equal work. ``size_px`` is the side of a square photo; ``groups = "aspect"`` gives photos of similar shape
     batches of their own. ``trunk_rate`` multiplies the backbone's learning rate; ``norms = "freeze"`` keeps its batch
     normalisation as it came. ``stages = "two"`` trains the backbone alone for the ``first_stage`` share of the steps,
-    then freezes it and trains the rest. ``crop``, ``brightness`` and ``contrast`` are the largest relative changes.
-    ``validation_landmarks`` of the training set hold out two photos each. Photos are kept decoded on disk where all of
-    them fit ``cache_gb``.
+    then freezes it and trains the rest. ``classifier`` is that of the checkpoint that training starts from, where it
+    has one, or a new one: for other landmarks. ``crop``, ``brightness`` and ``contrast`` are the largest relative
+    changes. ``validation_landmarks`` of the training set hold out two photos each. Photos are kept decoded on disk
+    where all of them fit ``cache_gb``.
     """
 
     steps: Count = 5000
@@ -309,6 +313,7 @@ class TrainingConfig(Section):
     scale: Annotated[float, Field(gt=0)] = 30.0
     stages: Literal["one", "two"] = "one"
     first_stage: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    classifier: Literal["keep", "new"] = "keep"
     crop: Annotated[float, Field(ge=0, lt=1)] = 0.2
     brightness: Fraction = 0.1
     contrast: Fraction = 0.1

@@ -1,8 +1,8 @@
 """How firmly a decision stands: the least evidence that keeps a landmark removed, the least that would remove it.
 
 Evidence is counted in items, each a pair or a landmark as a whole, and in votes: an item is confirmed by as many yeses
-as the policy asks for. The answers are exact for the rules of `overlap.policy`: tests compare them with the decisions
-that follow when votes are left out or added.
+as the policy asks for. The answers are exact for any `overlap.decisions.rule.Rule`: tests compare them with the
+decisions that follow when votes are left out or added.
 """
 
 from collections import defaultdict
@@ -12,17 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from overlap.tables import REVIEW_ITEMS, checked
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Say what of a policy decides; `origins` are those whose landmarks count when they are confirmed as a whole."""
-
-    confirmations: int
-    per_query: str
-    ties: str
-    origins: frozenset[str]
+from overlap.decisions.fate import origin_of_whole
+from overlap.decisions.rule import Rule
+from overlap.tables import DECISIONS, checked
 
 
 @dataclass(frozen=True)
@@ -38,26 +30,24 @@ class Least:
     query: tuple[str, str] | None
 
 
-def keeps_removed(items: pa.Table, yes: Mapping[str, int], rule: Rule) -> dict[int, Least]:
+def keeps_removed(decisions: pa.Table, rule: Rule) -> dict[int, Least]:
     """Return, for every removed landmark, the least evidence that would still remove it if no other were there for it.
 
     Args:
-        items: REVIEW_ITEMS.
-        yes: confirming votes by item_id; a score that is believed counts as the confirmations it takes.
+        decisions: DECISIONS by the rule.
     """
-    asked = _gather(items, yes, rule)
+    asked = _gather(decisions, rule)
     least = {landmark: _least(_stays(asked, landmark, rule)) for landmark in asked.landmarks}
     return {landmark: each for landmark, each in least.items() if each is not None}
 
 
-def would_remove(items: pa.Table, yes: Mapping[str, int], rule: Rule) -> dict[int, Least | None]:
+def would_remove(decisions: pa.Table, rule: Rule) -> dict[int, Least | None]:
     """Return, for every kept landmark, the fewest further yeses that would remove it; None where none on these items.
 
     Args:
-        items: REVIEW_ITEMS.
-        yes: confirming votes by item_id.
+        decisions: DECISIONS by the rule.
     """
-    asked = _gather(items, yes, rule)
+    asked = _gather(decisions, rule)
     kept = [landmark for landmark in asked.landmarks if _least(_stays(asked, landmark, rule)) is None]
     return {landmark: _least(_comes(asked, landmark, rule)) for landmark in kept}
 
@@ -72,25 +62,31 @@ class _Asked:
     landmarks: Sequence[int]
 
 
-def _gather(items: pa.Table, yes: Mapping[str, int], rule: Rule) -> _Asked:
+def _gather(decisions: pa.Table, rule: Rule) -> _Asked:
     pairs: dict[int, dict[tuple[str, str], list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     whole: dict[int, list[tuple[str, int]]] = defaultdict(list)
     confirmed: dict[tuple[str, str], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    rows = checked(items, REVIEW_ITEMS).to_pylist()
-    for row in sorted(rows, key=lambda row: _order(row, yes)):
-        landmark, said = row["landmark_id"], (row["item_id"], yes.get(row["item_id"], 0))
+    rows = checked(decisions, DECISIONS).to_pylist()
+    for row in sorted(rows, key=lambda row: _order(row, rule)):
+        landmark, said = row["landmark_id"], (row["item_id"], _yeses(row, rule))
         if row["query_id"] is None:
-            if row["origin"] in rule.origins:
+            if origin_of_whole(row["origin"]) in rule.whole:
                 whole[landmark].append(said)
             continue
         query = (row["evaluation_set"], row["query_id"])
         pairs[landmark][query].append(said)
-        confirmed[query][landmark] += said[1] >= rule.confirmations
+        confirmed[query][landmark] += row["state"] == "confirmed"
     return _Asked(pairs, whole, confirmed, sorted({row["landmark_id"] for row in rows}))
 
 
-def _order(row: Mapping[str, Any], yes: Mapping[str, int]) -> tuple[Any, ...]:
-    return -yes.get(row["item_id"], 0), -(row["score"] or 0.0), row["item_id"]
+def _yeses(row: Mapping[str, Any], rule: Rule) -> int:
+    """Return the yeses on an item; a score that is believed counts as the confirmations it takes."""
+    by_score = row["decided_by"] == "score" and row["state"] == "confirmed"
+    return rule.confirmations if by_score else int(row["n_yes"])
+
+
+def _order(row: Mapping[str, Any], rule: Rule) -> tuple[Any, ...]:
+    return -_yeses(row, rule), -(row["score"] or 0.0), row["item_id"]
 
 
 def _stays(asked: _Asked, landmark: int, rule: Rule) -> Iterable[Least]:

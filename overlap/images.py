@@ -7,8 +7,12 @@ rotation, as the evaluation sets' own reference code reads them; pixel centres a
 import hashlib
 import io
 import os
+import struct
+import threading
 import warnings
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.errors import DataError
+from overlap.jpeg import decode_jpeg
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +40,13 @@ ORIENTATIONS = {
     8: (True, True, False),
 }
 
+# How the files that are read begin.
+_KINDS = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WebP"}
+# What may say, in front of a PNG's pixels or behind them, how it is turned.
+_PNG_NOTES = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
+_STRIP_ROWS = 256
+_SILENCE = threading.Lock()
+
 
 @dataclass(frozen=True)
 class PhotoLimits:
@@ -44,6 +56,14 @@ class PhotoLimits:
     mpx: int = 120
 
 
+class LimitError(DataError):
+    """A photo costs more than the settings allow: raise the limit that is named."""
+
+
+class UnreachableError(DataError):
+    """A photo can't be read for now: mend the disk, the network, the permissions or the memory; it may be fine."""
+
+
 def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> bytes:
     """Read a photo's file, or its span of an archive.
 
@@ -51,23 +71,28 @@ def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> b
         row: a row of IMAGES.
 
     Raises:
-        DataError: it is missing, empty or larger than allowed.
+        LimitError: it is larger than allowed.
+        UnreachableError: it is missing, or can't be read.
+        DataError: it is empty, or has a path that no file can have.
     """
     archive = row.get("archive")
     path = Path(archive or row["path"])
     try:
         size = row["size"] if archive else path.stat().st_size
         if size > limits.mb * 1_000_000:
-            raise DataError(
+            raise LimitError(
                 f"{row['path']}: {size / 1e6:.0f} MB is over the limit of {limits.mb} MB (run.max_photo_mb)"
             )
         with path.open("rb") as file:
             file.seek(row["offset"] if archive else 0)
             content = file.read(size)
-    except (OSError, ValueError) as error:  # ValueError: a path or an offset that no file can have
-        raise DataError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UnreachableError(f"{path}: can't be read: {error.strerror or error}") from error
+    except ValueError as error:  # a path or an offset that no file can have
+        raise DataError(f"{path}: can't be read: {error}") from None
     if len(content) < max(size, 1):
-        raise DataError(f"{row['path']}: the file is {'cut short' if content else 'empty'}")
+        kind = UnreachableError if size else DataError
+        raise kind(f"{row['path']}: the file is {'cut short' if content else 'empty'}")
     return content
 
 
@@ -84,13 +109,12 @@ def decode_photo(content: bytes, *, crop_px: Box | None = None, limits: PhotoLim
     Raises:
         DataError: it is none of these formats, too large, truncated or damaged, or the box leaves it.
     """
-    import cv2
-
-    orientation = _check_size(content, limits)[2]
-    pixels = _decode(content, cv2.IMREAD_COLOR_RGB)
+    photo = _open_within(content, limits)
+    with _memory_minded(photo):
+        pixels = _decode(photo, content)
     if crop_px is not None:
         pixels = _crop(pixels, crop_px)
-    return _orient(pixels, orientation)
+    return _orient(pixels, _read_orientation(photo, content))
 
 
 def decode_brightness(content: bytes, *, least_px: int, limits: PhotoLimits = PhotoLimits()) -> Pixels:
@@ -105,13 +129,11 @@ def decode_brightness(content: bytes, *, least_px: int, limits: PhotoLimits = Ph
     Raises:
         DataError: as decode_photo says.
     """
-    import cv2
-
-    coarse = (cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_GRAYSCALE_2)
-    width, height, orientation = _check_size(content, limits)
-    fitting = (flag for flag, factor in zip(coarse, (8, 4, 2), strict=True) if min(width, height) >= factor * least_px)
-    pixels = _decode(content, next(fitting, cv2.IMREAD_GRAYSCALE))
-    return np.ascontiguousarray(_orient(pixels[:, :, None], orientation)[:, :, 0])
+    photo = _open_within(content, limits)
+    factor = next((factor for factor in (8, 4, 2) if min(photo.size) >= factor * least_px), 1)
+    with _memory_minded(photo):
+        grey = _decode_grey(photo, content, size_px=(-(-photo.width // factor), -(-photo.height // factor)))
+    return np.ascontiguousarray(_orient(grey[:, :, None], _read_orientation(photo, content))[:, :, 0])
 
 
 def load_photo(row: Mapping[str, Any], *, crop: bool = True, limits: PhotoLimits = PhotoLimits()) -> Pixels:
@@ -122,10 +144,28 @@ def load_photo(row: Mapping[str, Any], *, crop: bool = True, limits: PhotoLimits
     """
     box = row.get("crop_px") if crop else None
     content = read_bytes(row, limits)
-    try:
+    with naming(row):
         return decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
+
+
+def load_header(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> tuple[int, int, int]:
+    """Return what read_header does of the photo of a row of IMAGES.
+
+    Raises:
+        DataError: as read_bytes and read_header say, with the photo's path in front.
+    """
+    content = read_bytes(row, limits)
+    with naming(row):
+        return read_header(content)
+
+
+@contextmanager
+def naming(row: Mapping[str, Any]) -> Iterator[None]:
+    """Put the path of a row of IMAGES in front of what is wrong with the photo's bytes."""
+    try:
+        yield
     except DataError as error:
-        raise DataError(f"{row['path']}: {error}") from None
+        raise type(error)(f"{row['path']}: {error}") from None
 
 
 def read_header(content: bytes) -> tuple[int, int, int]:
@@ -134,17 +174,8 @@ def read_header(content: bytes) -> tuple[int, int, int]:
     Raises:
         DataError: the bytes are no JPEG, PNG or WebP photo.
     """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as photo:
-                return photo.width, photo.height, _read_orientation(photo)
-    except Image.DecompressionBombError as error:
-        raise DataError(f"the photo is too large: {error}") from None
-    except Exception as error:  # Pillow's parsers raise many kinds on hostile bytes
-        raise DataError(f"not a JPEG, PNG or WebP photo ({type(error).__name__})") from None
+    photo = _open(content)
+    return photo.width, photo.height, _read_orientation(photo, content)
 
 
 def check_box(box: Box, *, width: int, height: int) -> None:
@@ -208,32 +239,120 @@ def stamp_status(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _check_size(content: bytes, limits: PhotoLimits) -> tuple[int, int, int]:
-    width, height, orientation = read_header(content)
-    if width * height > limits.mpx * 1_000_000:
-        raise DataError(f"{width} x {height} pixels are over the limit of {limits.mpx} megapixels (run.max_photo_mpx)")
-    return width, height, orientation
+def _open_within(content: bytes, limits: PhotoLimits) -> "Image":
+    photo = _open(content)
+    if photo.width * photo.height > limits.mpx * 1_000_000:
+        raise LimitError(
+            f"the photo is too large: {photo.width} x {photo.height} pixels are over the limit of {limits.mpx} "
+            "megapixels (run.max_photo_mpx)"
+        )
+    return photo
 
 
-def _decode(content: bytes, flags: int) -> Pixels:
+def _open(content: bytes) -> "Image":
+    """Return the photo with its header read, its pixels not yet."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # run.max_photo_mpx decides
+    try:
+        with _silenced():
+            return Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP"))
+    except Exception as error:  # Pillow's parsers raise many kinds on hostile bytes
+        raise DataError(_say_unopened(content, error)) from None
+
+
+def _say_unopened(content: bytes, error: Exception) -> str:
+    kind = next((kind for begin, kind in _KINDS.items() if content.startswith(begin)), None)
+    if kind is None or (kind == "WebP" and content[8:12] != b"WEBP"):
+        return f"not a JPEG, PNG or WebP photo ({type(error).__name__})"
+    size = 8 + int.from_bytes(content[4:8], "little")
+    if kind == "WebP" and len(content) < size:
+        return f"the WebP is truncated: {len(content):,} bytes of {size:,} are there"
+    return f"not a {kind} that can be opened: its header is cut or damaged, or of a rare kind ({type(error).__name__})"
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep Pillow from warning, which it does without the photo's name; filters are one for all threads."""
+    with _SILENCE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _read_orientation(photo: "Image", content: bytes) -> int:
+    from PIL import Image
+
+    try:
+        with _silenced():
+            if photo.format == "PNG" and "exif" not in photo.info:
+                photo.info.update(_read_png_notes(content))
+            # A PNG's own method decodes it whole.
+            orientation = Image.Image.getexif(photo).get(0x0112)
+    except Exception:  # whatever Pillow raises: damaged EXIF data cost no photo
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in ORIENTATIONS else 1
+
+
+def _read_png_notes(content: bytes) -> dict[Any, Any]:
+    """Return what Pillow reads from a PNG's EXIF and text, wherever they stand."""
+    from PIL import Image
+
+    notes, place = [], 8
+    while place + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, place)
+        if kind in _PNG_NOTES:
+            notes.append((kind, content[place + 8 : place + 8 + size]))
+        place += 12 + size
+    header, end = content[:33], (b"IEND", b"")
+    chunks = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (*notes, end)
+    ]
+    return Image.open(io.BytesIO(header + b"".join(chunks)), formats=("PNG",)).info
+
+
+@contextmanager
+def _memory_minded(photo: "Image") -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise UnreachableError(
+            f"{photo.width} x {photo.height} pixels do not fit into memory now; work with fewer processes "
+            "(--set run.workers=1)"
+        ) from None
+
+
+def _decode(photo: "Image", content: bytes) -> Pixels:
+    pixels = decode_jpeg(content) if photo.format in ("JPEG", "MPO") else None
+    # Pillow turns the four inks of a CMYK photo into colours, once it is known to be whole.
+    return _decode_by_pillow(photo) if pixels is None or photo.mode == "CMYK" else pixels
+
+
+def _decode_grey(photo: "Image", content: bytes, *, size_px: tuple[int, int]) -> Pixels:
     import cv2
 
-    if content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        raise DataError("the JPEG is truncated: its end marker is missing")
+    if photo.format in ("JPEG", "MPO") and photo.mode != "CMYK":
+        pixels = decode_jpeg(content, grey=True, least_px=size_px)
+        if pixels is not None:
+            return pixels[:, :, 0]
+    return resize_to(np.asarray(cv2.cvtColor(_decode(photo, content), cv2.COLOR_RGB2GRAY), np.uint8), size_px)
+
+
+def _decode_by_pillow(photo: "Image") -> Pixels:
+    """Return the RGB pixels, turned into them strip by strip: whole, that takes twice the memory."""
+    if photo.mode.startswith("I"):
+        raise DataError("16 bits of grey are not read; save it with 8 bits a pixel")  # Pillow would make all white
+    photo.info.pop("transparency", None)  # Pillow would warn that it is dropped
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
+        pixels = np.empty((photo.height, photo.width, 3), np.uint8)
+        for top in range(0, photo.height, _STRIP_ROWS):
+            bottom = min(top + _STRIP_ROWS, photo.height)
+            pixels[top:bottom] = np.asarray(photo.crop((0, top, photo.width, bottom)).convert("RGB"))
+    except MemoryError:
+        raise
+    except Exception as error:  # as many kinds as for headers
         raise DataError(f"the photo can't be decoded: {error}") from None
-    if pixels is None:
-        raise DataError("the photo can't be decoded: its data is damaged")
-    return np.asarray(pixels, np.uint8)
-
-
-def _read_orientation(photo: "Image") -> int:
-    # Pillow decodes a PNG whole to look for EXIF data behind its pixels
-    is_costly = photo.format == "PNG" and not {"exif", "Raw profile type exif"} & photo.info.keys()
-    orientation = None if is_costly else photo.getexif().get(0x0112)
-    return orientation if isinstance(orientation, int) and orientation in ORIENTATIONS else 1
+    return pixels
 
 
 def _crop(pixels: Pixels, box: Box) -> Pixels:

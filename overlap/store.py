@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from overlap.errors import ArtifactError, DataError
+from overlap.errors import ArtifactError
 from overlap.mirror import Mirror
 from overlap.tables import checked
 
@@ -69,7 +69,7 @@ class Store:
         if not path.is_dir() and self.mirror is not None:
             self._fetch(step, fingerprint, self.mirror)
         if not path.is_dir():
-            raise ArtifactError(f"{path} is not there; run 'overlap run {step}' with the same config")
+            raise ArtifactError(f"{path} is not there; run what made it again, mostly 'overlap curate'")
         return path
 
     @contextmanager
@@ -188,8 +188,8 @@ def read_table(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
     path = folder / f"{name}.parquet"
     try:
         return checked(pq.read_table(path), schema)
-    except (OSError, pa.ArrowInvalid, DataError) as error:
-        raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
+    except Exception as error:  # pyarrow raises many kinds on damaged files
+        raise _unreadable(path, error) from error
 
 
 def write_array(folder: Path, name: str, array: NDArray[np.generic]) -> None:
@@ -210,9 +210,9 @@ def read_array(folder: Path, name: str) -> NDArray[Any]:
     """
     path = folder / f"{name}.npy"
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy raises nearly every kind on damaged headers
+        raise _unreadable(path, error) from error
     return array
 
 
@@ -231,9 +231,14 @@ def read_json(folder: Path, name: str) -> object:
     path = folder / f"{name}.json"
     try:
         value: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} can't be read ({error}); delete {folder} and run the step again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
     return value
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return ArtifactError(f"{path} can't be read ({reason}); delete {path.parent} and run the step again")
 
 
 def _publish(draft: Path, target: Path) -> None:

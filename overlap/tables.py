@@ -16,6 +16,11 @@ from overlap.errors import DataError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
+# A landmark's id in every file that is read, for ASCII digits alone: from 0, no sign, no leading zeros, no blanks. Only
+# the review's own gold items have ids below 0.
+LANDMARK_ID = r"(?:0|[1-9][0-9]{0,17})"
+LANDMARK_ID_FORM = "it is written in the digits 0 to 9 alone, without sign, blanks or leading zeros"
+
 _text = pa.string()
 _crop_px = pa.list_(pa.float64(), 4)
 
@@ -102,6 +107,22 @@ CONFIRMING = frozenset({"same", "same_other_side"})
 # Takes a vote back: it supersedes one and says nothing, so that it never counts.
 WITHDRAWN = "withdrawn"
 
+STATES = ("confirmed", "rejected", "not_asked", "open")
+
+# What became of every item: one row an item. It is `confirmed`, or `rejected` (no further vote can confirm it), or
+# neither: `open` while people are asked, `not_asked` where nobody is any more, since its answer can change no removal
+# (nor, with review.figures, any figure). `disputed`: a yes and a no stand against each other. `decided_by` is people or
+# score.
+DECISIONS = _schema(
+    **{name: (REVIEW_ITEMS.field(name).type, REVIEW_ITEMS.field(name).nullable) for name in REVIEW_ITEMS.names},
+    state=_text,
+    disputed=pa.bool_(),
+    n_yes=pa.int64(),
+    n_no=pa.int64(),
+    n_votes=pa.int64(),
+    decided_by=_text,
+)
+
 # Append-only. `supersedes` is the vote_id of the same reviewer's earlier vote on the item.
 VOTES = _schema(
     vote_id=_text,
@@ -144,15 +165,44 @@ AUDITED = _schema(landmark_id=pa.int64(), stratum=_text, drawn=pa.bool_())
 # One row a detector and landmark that it brought up, whatever people said of it.
 FOUND = _schema(detector=_text, landmark_id=pa.int64())
 
+# One row a landmark that was asked about, by landmark_id: whether it goes and, in words, why. `evaluation_set` is the
+# one in which most queries show it, and `n_queries` counts these, `n_confirmed` the photos confirmed for them;
+# `n_queries_not_asked` counts its queries without a confirmed pair that may have one all the same, since a pair of
+# theirs is undecided (not asked, or open). `n_items` counts its items, the next three those in that state. `beaten`
+# lists the queries that have more confirmed photos of another landmark; `evidence` what a removal rests on, item_ids.
+OUTCOMES = _schema(
+    landmark_id=pa.int64(),
+    landmark_name=_text,
+    n_images=pa.int64(),
+    removed=pa.bool_(),
+    reason=_text,
+    origin=_text,
+    evaluation_set=_text,
+    n_queries=pa.int64(),
+    n_queries_not_asked=pa.int64(),
+    n_confirmed=pa.int64(),
+    n_items=pa.int64(),
+    n_rejected=pa.int64(),
+    n_not_asked=pa.int64(),
+    n_open=pa.int64(),
+    disputed=pa.bool_(),
+    beaten=pa.list_(pa.struct([("evaluation_set", _text), ("query_id", _text), ("landmark_id", pa.int64())])),
+    evidence=pa.list_(_text),
+)
+
 # One row a removed landmark, by landmark_id. `n_queries` and `n_confirmed` count queries and photos with confirmed
-# pairs; `n_images` counts the landmark's photos in train_clean.csv; `evidence` lists item_ids.
+# pairs; while `n_queries_not_asked` or `n_not_asked` (pairs that are neither confirmed nor rejected) is not 0 they say
+# "at least", and where it is empty, as in older releases, nobody knows. `n_images` counts the landmark's photos in
+# train_clean.csv; `evidence` lists item_ids.
 REMOVALS = _schema(
     landmark_id=pa.int64(),
     landmark_name=_text,
     evaluation_set=_text,
     origin=_text,
     n_queries=pa.int64(),
+    n_queries_not_asked=(pa.int64(), True),
     n_confirmed=pa.int64(),
+    n_not_asked=(pa.int64(), True),
     n_images=pa.int64(),
     evidence=pa.list_(_text),
 )

@@ -3,38 +3,88 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from overlap.errors import DataError, OverlapError, ReviewError
-from overlap.review.desk import answer_task, next_task, skip_task, undo
+from overlap.review.desk import NotThereError, answer_task, check_group, find_row, next_task, skip_task, undo
 from overlap.review.queue import GOLD_PREFIX
 from overlap.review.reviewers import Reviewer
 from overlap.steps.desk import PhotoKey, open_gallery
-from review_app.access import log_in, log_out, login_page, signed_in, use_ticket
+from overlap.tables import ANSWERS
+from review_app.access import log_in, log_out, login_page, signed_in, use_invitation, use_ticket
 from review_app.room import Picture, Room, current_room
 
-_LONGEST_NOTE = 2000
 _MOST_LINES = 120
+_LARGEST = 2**31 - 1  # the database keeps it in four bytes
+_LONGEST_S = 86_400.0
+
+# PostgreSQL takes no NUL in a text.
+_Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+_Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+_ItemId = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 
 
-def routes() -> list[Route]:
+class Asked(BaseModel):
+    """What the body of a request may say, and nothing else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Shown(Asked):
+    """The group that is shown, or wanted; none by default."""
+
+    group: _Name | None = None
+
+
+class Skipped(Asked):
+    """The group that comes last."""
+
+    group: _Name
+
+
+class Answered(Asked):
+    """The answers to a showing, by item."""
+
+    group: _Name
+    lease: _Name
+    seq: Annotated[int, Field(ge=1, le=_LARGEST)]
+    answers: Annotated[dict[_Name, Literal[ANSWERS]], Field(min_length=1)]
+    seconds: Annotated[float, Field(strict=False)] | None = None
+    note: _Note | None = None
+
+
+class Looked(Asked):
+    """The item whose inliers are wanted."""
+
+    item: _ItemId
+
+
+def routes() -> list[BaseRoute]:
     """Return the routes to mount beside Streamlit's."""
     return [
         Route("/login", login_page, methods=["GET"]),
         Route("/login", log_in, methods=["POST"]),
         Route("/logout", log_out, methods=["POST", "GET"]),
         Route("/session", use_ticket, methods=["GET"]),
-        Route("/api/task", _posted(_show), methods=["POST"]),
-        Route("/api/answer", _posted(_answer), methods=["POST"]),
-        Route("/api/skip", _posted(_skip), methods=["POST"]),
-        Route("/api/undo", _posted(_undo), methods=["POST"]),
-        Route("/api/lines", _posted(_lines), methods=["POST"]),
+        Route("/enter", use_invitation, methods=["GET"]),
+        Mount(
+            "/api",
+            routes=[
+                Route("/task", _posted(Shown, _show), methods=["POST"]),
+                Route("/answer", _posted(Answered, _answer), methods=["POST"]),
+                Route("/skip", _posted(Skipped, _skip), methods=["POST"]),
+                Route("/undo", _posted(Shown, _undo), methods=["POST"]),
+                Route("/lines", _posted(Looked, _lines), methods=["POST"]),
+            ],
+        ),
         Route("/pictures/{name}", _picture, methods=["GET"]),
         Route("/downloads/{release}/{file}", _download, methods=["GET"]),
     ]
@@ -59,30 +109,45 @@ def release_files(room: Room) -> list[Path]:
     return sorted(path for path in room.config.release.out.glob("[!.]*/*") if path.is_file())
 
 
-_Action = Callable[[Room, Reviewer, Mapping[str, Any]], Mapping[str, Any]]
+_Action = Callable[[Room, Reviewer, Any], Mapping[str, Any]]
 
 
-def _posted(action: _Action) -> Callable[[Request], Any]:
+def _posted(schema: type[Asked], action: _Action) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         # A page of another site can't send this header with the reviewer's cookie.
         if request.headers.get("x-overlap") != "1":
-            return JSONResponse({"error": "send this from the app"}, status_code=403)
+            raise HTTPException(403, "send this from the app")
         room, reviewer = current_room(), signed_in(request)
         if reviewer is None:
-            return JSONResponse({"error": "log in first"}, status_code=401)
-        try:
-            body = await request.json()
-            said = await run_in_threadpool(action, room, reviewer, body if isinstance(body, dict) else {})
-        except ReviewError as error:
-            return JSONResponse({"error": str(error)}, status_code=409)
-        except (KeyError, TypeError, ValueError) as error:
-            return JSONResponse({"error": f"this request is not one of the app: {error}"}, status_code=400)
-        except OverlapError as error:
-            return JSONResponse({"error": str(error)}, status_code=500)
-        soon = said.get("task", {}).get("soon", []) if said.get("task") else []
+            raise HTTPException(401, "log in first")
+        said = await run_in_threadpool(_do, action, room, reviewer, await _read_body(schema, request))
+        soon = said["task"]["soon"] if said.get("task") else []
         return JSONResponse(said, background=BackgroundTask(_render_ahead, room, reviewer, soon))
 
     return endpoint
+
+
+async def _read_body(schema: type[Asked], request: Request) -> Asked:
+    kind = request.headers.get("content-type", "application/json")
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "this is not sent as JSON; the content type must be application/json")
+    try:
+        return schema.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))[:80] or "the body"
+        raise HTTPException(400, f"this is no request of the app: {place}: {first['msg']}") from None
+
+
+def _do(action: _Action, room: Room, reviewer: Reviewer, body: Asked) -> Mapping[str, Any]:
+    try:
+        return action(room, reviewer, body)
+    except NotThereError as error:
+        raise HTTPException(404, str(error)) from None
+    except ReviewError as error:
+        raise HTTPException(409, str(error)) from None
+    except OverlapError as error:
+        raise HTTPException(500, str(error)) from None
 
 
 def _render_ahead(room: Room, reviewer: Reviewer, addresses: Sequence[str]) -> None:
@@ -95,39 +160,38 @@ def _render_ahead(room: Room, reviewer: Reviewer, addresses: Sequence[str]) -> N
             continue
 
 
-def _show(room: Room, reviewer: Reviewer, body: Mapping[str, Any]) -> dict[str, Any]:
-    group = body.get("group")
-    return {"task": _task(room, reviewer, group_id=str(group) if group else None)}
+def _show(room: Room, reviewer: Reviewer, body: Shown) -> dict[str, Any]:
+    return {"task": _task(room, reviewer, group_id=body.group or None)}
 
 
-def _answer(room: Room, reviewer: Reviewer, body: Mapping[str, Any]) -> dict[str, Any]:
-    answers = {str(item): str(answer) for item, answer in body["answers"].items()}
-    seconds = body.get("seconds")
+def _answer(room: Room, reviewer: Reviewer, body: Answered) -> dict[str, Any]:
     saved = answer_task(
         room.desk,
         reviewer.name,
-        group_id=str(body["group"]),
-        lease=str(body["lease"]),
-        client_seq=int(body["seq"]),
-        answers=answers,
-        seconds=None if seconds is None else min(max(float(seconds), 0.0), 86_400.0),
-        note=str(body.get("note") or "")[:_LONGEST_NOTE] or None,
+        group_id=body.group,
+        lease=body.lease,
+        client_seq=body.seq,
+        answers=body.answers,
+        seconds=None if body.seconds is None else min(max(body.seconds, 0.0), _LONGEST_S),
+        note=body.note or None,
     )
-    return {"saved": saved, "before": _reveal(room, answers), "task": _task(room, reviewer)}
+    return {"saved": saved, "before": _reveal(room, body.answers), "task": _task(room, reviewer)}
 
 
-def _skip(room: Room, reviewer: Reviewer, body: Mapping[str, Any]) -> dict[str, Any]:
-    skip_task(room.desk, reviewer.name, group_id=str(body["group"]))
+def _skip(room: Room, reviewer: Reviewer, body: Skipped) -> dict[str, Any]:
+    skip_task(room.desk, reviewer.name, group_id=body.group)
     return {"task": _task(room, reviewer)}
 
 
-def _undo(room: Room, reviewer: Reviewer, _: Mapping[str, Any]) -> dict[str, Any]:
+def _undo(room: Room, reviewer: Reviewer, body: Shown) -> dict[str, Any]:
+    if body.group:
+        check_group(room.desk.board, body.group)
     group = undo(room.desk, reviewer.name)
     return {"undone": group is not None, "task": _task(room, reviewer, group_id=group)}
 
 
-def _lines(room: Room, _: Reviewer, body: Mapping[str, Any]) -> dict[str, Any]:
-    item = room.desk.board.items[room.desk.board.row_of[str(body["item"])]]
+def _lines(room: Room, _: Reviewer, body: Looked) -> dict[str, Any]:
+    item = room.desk.board.items[find_row(room.desk.board, body.item)]
     if item["query_id"] is None:
         return {"query": [], "photo": []}
     lines = room.open_lines()(*keys_of(room, item))

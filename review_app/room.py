@@ -12,10 +12,12 @@ from typing import Any
 
 from overlap.config import Config
 from overlap.errors import DataError
-from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_photo, read_bytes, read_header, resize_within
-from overlap.review.desk import Desk
-from overlap.review.reviewers import Reviewer, find_reviewer, session_key
+from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_header, load_photo, resize_within
+from overlap.review.desk import Desk, now_ms
+from overlap.review.reviewers import Reviewer, end_session, find_reviewer, has_ended, session_key
 from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
+from overlap.steps.review import check_queue
+from review_app.invitation import Invitation, invite
 from review_app.oidc import Auth
 
 LARGE_PX = 1280
@@ -42,10 +44,11 @@ class Room:
     key: bytes
     open_lines: Callable[[], Callable[[PhotoKey, PhotoKey], Lines]]
     auth: Auth | None = None
+    invitation: Invitation | None = None
     pictures: dict[str, tuple[str, Picture]] = field(default_factory=dict)
     rendered: OrderedDict[Picture, bytes] = field(default_factory=OrderedDict)
     boxes: dict[PhotoKey, list[float] | None] = field(default_factory=dict)
-    trusted: dict[tuple[str, str], tuple[float, Reviewer | None]] = field(default_factory=dict)
+    trusted: dict[tuple[str, str, str], tuple[float, Reviewer | None]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def address(self, reviewer: str, picture: Picture) -> str:
@@ -87,35 +90,47 @@ class Room:
     def box(self, key: PhotoKey) -> list[float] | None:
         """Return a query's box in its whole upright picture, as shares of width and height; None without one."""
         if key not in self.boxes:
-            self.boxes[key] = self._read_box(self.gallery.rows[key])
+            try:
+                self.boxes[key] = self._read_box(self.gallery.rows[key])
+            except DataError:
+                return None  # not for ever: its disk may come back
         return self.boxes[key]
 
     def _read_box(self, row: Mapping[str, Any]) -> list[float] | None:
         if row["crop_px"] is None:
             return None
-        try:
-            width, height, orientation = read_header(read_bytes(row, self.limits))
-        except DataError:
-            return None
+        width, height, orientation = load_header(row, self.limits)
         return upright_box(row["crop_px"], width=width, height=height, orientation=orientation)
 
-    def reviewer(self, name: str, token_id: str | None) -> Reviewer | None:
-        """Return the reviewer if still let in; asked of the database every other second."""
-        known = self.trusted.get((name, token_id or ""))
+    def reviewer(self, name: str, token_id: str, session: str) -> Reviewer | None:
+        """Return the reviewer if still let in by this session; asked of the database every other second."""
+        known = self.trusted.get((name, token_id, session))
         if known is not None and time.monotonic() - known[0] < _TRUSTED_S:
             return known[1]
-        found = find_reviewer(self.desk.board.store, name, token_id=token_id)
-        self.trusted[name, token_id or ""] = (time.monotonic(), found)
+        store = self.desk.board.store
+        found = None if has_ended(store, session) else find_reviewer(store, name, token_id=token_id)
+        self.trusted[name, token_id, session] = (time.monotonic(), found)
         return found
+
+    def end(self, session: str) -> None:
+        """Let nobody in by this session any more."""
+        end_session(self.desk.board.store, session, now_ms=now_ms())
+        self.trusted.clear()
 
 
 def open_room(config: Config, auth: Auth | None = None) -> Room:
-    """Open everything the app needs."""
+    """Open everything the app needs.
+
+    Raises:
+        ArtifactError: 'curate' has not filled the review queue yet.
+    """
+    check_queue(config)
     desk = open_desk(config)
     store = desk.board.store
     gallery = open_gallery(config, store.read_items())
     lines = lru_cache(maxsize=1)(lambda: open_lines(config))
-    return Room(config, desk, gallery, session_key(store).encode(), lines, auth)
+    invitation = None if auth else invite(config, store)
+    return Room(config, desk, gallery, session_key(store).encode(), lines, auth, invitation)
 
 
 _rooms: list[Room] = []

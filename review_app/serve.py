@@ -2,19 +2,24 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 
 from overlap.config import Config, load_config
 from overlap.errors import OverlapError
-from review_app.access import Guard
+from review_app.access import Guard, refuse
 from review_app.api import routes
+from review_app.invitation import MINUTES
 from review_app.oidc import check_closed, read_auth
 from review_app.room import Room, current_room, enter, open_room
 
+_MOST_MB = 10  # of a message to or from a page: tables are the largest
 _MAIN = Path(__file__).with_name("main.py")
 
 
@@ -28,7 +33,13 @@ def build_app(config: Config) -> st.App:
     _check_database(room)
     enter(room)
     os.environ["STREAMLIT_SERVER_COOKIE_SECRET"] = room.key.decode()
-    return st.App(_MAIN, routes=routes(), middleware=[Middleware(Guard, oidc=room.auth is not None)])
+    return st.App(
+        _MAIN,
+        routes=routes(),
+        middleware=[Middleware(Guard, oidc=room.auth is not None)],
+        exception_handlers={HTTPException: refuse, ClientDisconnect: refuse},
+        lifespan=_announce,
+    )
 
 
 def settings(config: Config) -> dict[str, object]:
@@ -39,9 +50,13 @@ def settings(config: Config) -> dict[str, object]:
         "server.headless": True,
         "server.fileWatcherType": "none",
         "server.enableStaticServing": False,
+        "server.maxUploadSize": 1,
+        "server.maxMessageSize": _MOST_MB,
+        "server.maxWidgetStateSize": 1,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
+        "logger.hideWelcomeMessage": True,
     }
 
 
@@ -56,10 +71,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app = build_app(config)
     except OverlapError as error:
         parser.exit(2, f"error: {error}\n")
-    room = current_room()
-    address = room.auth.origin if room.auth else f"http://{config.review.address}:{config.review.port}"
-    print(f"the review app answers at {address}", flush=True)
+    # Whoever sends from this machine could name any address to the log-in page, so that no try would have to wait.
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(config.review.proxies)
     app.run(config=settings(config))
+
+
+@asynccontextmanager
+async def _announce(_: st.App) -> AsyncIterator[None]:
+    """Say where the app answers once it does, and last how the person who started it gets in."""
+    room = current_room()
+    host = room.config.review.address
+    address = f"http://{f'[{host}]' if ':' in host else host}:{room.config.review.port}"
+    print(f"the review app answers at {room.auth.origin if room.auth else address}", flush=True)
+    if room.invitation is not None:
+        print(
+            "reviewers log in with the token that 'overlap reviewers add NAME' prints\n\n"
+            f"this link lets you in as {room.invitation.name}, once and within {MINUTES} minutes:\n"
+            f"  {address}/enter?key={room.invitation.key}",
+            flush=True,
+        )
+    yield
 
 
 def _check_database(room: Room) -> None:

@@ -232,7 +232,7 @@ function viewer(root) {
       tell(words(reply.before));
       take(reply.task);
     } catch (error) {
-      if (error.status === 409) { tell(error.message, true); state.busy = false; return load(); }
+      if (error.status >= 400 && error.status < 500) { tell(error.message, true); state.busy = false; return load(); }
       if (error.message === "signed out") return;
       tell(`Not saved yet (${error.message}); trying again.`, true);
       state.retry = setTimeout(() => send(vote), 700);

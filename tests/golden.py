@@ -6,6 +6,8 @@ N_LANDMARKS, N_IMAGES = 81_313, 1_580_470
 # Evaluation set: duplicated queries, landmarks removed, their images.
 TABLE_2 = {"rparis6k": (36, 11, 1227), "roxford5k": (38, 6, 315), "": (0, 1, 23)}
 
+_ON_OTHERS = ("same_other_side", "different", "unsure")
+
 
 def shares(total, n):
     """Cut a total into n parts that differ by one at most."""
@@ -27,16 +29,17 @@ def sizes():
 
 def write_world(folder: Path) -> None:
     """Write train_clean.csv and votes.csv."""
-    number = 0
+    number, first = 0, {}
     with (folder / "train_clean.csv").open("w") as file:
         file.write("landmark_id,images\n")
         for landmark, size in sizes().items():
             file.write(f"{landmark}," + " ".join(f"{n:016x}" for n in range(number, number + size)) + "\n")
+            first[landmark] = number
             number += size
-    (folder / "votes.csv").write_text("\n".join(vote_lines()) + "\n")
+    (folder / "votes.csv").write_text("\n".join(vote_lines(first)) + "\n")
 
 
-def vote_lines():
+def vote_lines(first):
     """Vote as three reviewers, of whom one says yes to what is there; a smaller landmark loses each query's count."""
     yield "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
     for evaluation_set, landmarks in planted().items():
@@ -46,9 +49,9 @@ def vote_lines():
             continue
         for query in range(TABLE_2[evaluation_set][0]):
             landmark = list(landmarks)[query % len(landmarks)]
-            asked = [(f"{evaluation_set}{n}", landmark, "same") for n in range(3)]
-            asked += [("second", 77, "same_other_side"), ("wrong", 78, "different"), ("unknown", 79, "unsure")]
+            asked = [(first[landmark] + n, landmark, "same") for n in range(3)]
+            asked += [(first[77 + n], 77 + n, answer) for n, answer in enumerate(_ON_OTHERS)]
             for photo, photo_landmark, answer in asked:
-                yield f"{evaluation_set},q{query},{photo},{photo_landmark},r1,{answer}"
-                yield f"{evaluation_set},q{query},{photo},{photo_landmark},r2,different"
-                yield f"{evaluation_set},q{query},{photo},{photo_landmark},r3,unsure"
+                yield f"{evaluation_set},q{query},{photo:016x},{photo_landmark},r1,{answer}"
+                yield f"{evaluation_set},q{query},{photo:016x},{photo_landmark},r2,different"
+                yield f"{evaluation_set},q{query},{photo:016x},{photo_landmark},r3,unsure"

@@ -42,6 +42,10 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
+def _append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
 @pytest.fixture
 def photos(tiny_photos: Path) -> Path:
     return tiny_photos
@@ -138,11 +142,24 @@ def test_an_output_that_is_closed_or_full_ends_without_a_traceback(photos: Path)
             "quer",
         ),
         (lambda at: (at / "config.toml").write_text('stoer = "x"'), "stoer: unknown key"),
+        (lambda at: _append(at / "config.toml", '[policy]\nname = "strikt"\n'), "policy 'strikt' is not there"),
         (lambda at: write_truth(at / "eval", [1, 1, 900, 90]), "leaves the picture"),
         (lambda at: (at / "eval" / "jpg" / "q.jpg").write_bytes(b"\xff\xd8 no photo"), "q.jpg"),
         (lambda at: [p.write_bytes(p.read_bytes()[:400]) for p in at.glob("train/*/*/*/*.jpg")], "run.max_unreadable"),
     ],
-    ids=["no list", "empty list", "bad row", "no truth", "code", "no query", "key", "box", "query photo", "truncated"],
+    ids=[
+        "no list",
+        "empty list",
+        "bad row",
+        "no truth",
+        "code",
+        "no query",
+        "key",
+        "policy",
+        "box",
+        "query photo",
+        "truncated",
+    ],
 )
 def test_bad_input_ends_with_code_2_and_one_line(photos: Path, break_it, message: str, monkeypatch, capfd):
     break_it(photos)

@@ -34,7 +34,13 @@ def test_a_landmark_confirmed_by_one_photo_of_many_is_no_seed():
         removal(6, "audit", 0, 9),
         removal(7, "imported", 1, 2),
     ]
-    assert find_seeds(as_table(rows, REMOVALS), links=2) == [1, 3, 4, 5, 6]
+    assert find_seeds(as_table(rows, REMOVALS), whole={4, 5, 6}, links=2) == [1, 3, 4, 5, 6]
+
+
+def test_a_landmark_that_people_confirmed_as_a_whole_is_a_seed_whatever_removed_it():
+    rows = [removal(1, "global", 1, 9), removal(2, "global", 1, 9), removal(3, "text", 0, 9)]
+    assert find_seeds(as_table(rows, REMOVALS), whole=[1, 8], links=2) == [1], "8 is not removed"
+    assert find_seeds(as_table(rows, REMOVALS), whole=[], links=2) == []
 
 
 def test_links_are_believed_pairs_of_two_landmarks_and_mutual_between_seeds():

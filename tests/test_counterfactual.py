@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.counterfactual import Rule, keeps_removed, would_remove
-from overlap.policy import Policy, decide
+from overlap.counterfactual import keeps_removed, would_remove
+from overlap.decisions.decide import decide
+from overlap.decisions.rule import Rule
 from overlap.tables import LANDMARKS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,7 +37,7 @@ def items_of(questions):
     return as_table([row(question) for question in questions], REVIEW_ITEMS)
 
 
-def removed(policy, questions, yes):
+def decision_on(rule, questions, yes):
     """Decide on so many yeses on each question."""
     rest = {"answer": "same", "voted_at": START, "seconds": None, "note": None, "guideline_version": None}
     votes = [
@@ -45,15 +46,18 @@ def removed(policy, questions, yes):
         for n in range(yes.get(name(q), 0))
     ]
     votes = [{key: vote[key] for key in VOTES.names} for vote in votes]
-    decision = decide(
-        policy,
+    return decide(
+        rule,
         items=items_of(questions),
         votes=as_table(votes, VOTES),
         verified=VERIFIED.empty_table(),
         landmarks=LANDMARK_TABLE,
         threshold=0.5,
     )
-    return set(decision.removals["landmark_id"].to_pylist())
+
+
+def removed(rule, questions, yes):
+    return set(decision_on(rule, questions, yes).removals["landmark_id"].to_pylist())
 
 
 def subsets(things, sizes):
@@ -74,14 +78,12 @@ cases = st.tuples(
 @given(cases)
 def test_least_evidence_is_enough_and_nothing_less_is(case):
     questions, counts, per_query, ties, confirmations, closure = case
-    policy = Policy(
-        name="p", version="1", description="", evidence="votes", text=False,
-        per_query=per_query, ties=ties, confirmations=confirmations, closure=closure,
-    )  # fmt: skip
-    rule = Rule(confirmations, per_query, ties, frozenset({"closure"} if closure else ()))
+    whole = frozenset({"closure"} if closure else ())
+    rule = Rule(confirmations=confirmations, per_query=per_query, ties=ties, whole=whole)
     yes = {name(q): n for q, n in zip(questions, counts, strict=False) if n}
-    gone = removed(policy, questions, yes)
-    kept_gone, coming = keeps_removed(items_of(questions), yes, rule), would_remove(items_of(questions), yes, rule)
+    gone = removed(rule, questions, yes)
+    decisions = decision_on(rule, questions, yes).items
+    kept_gone, coming = keeps_removed(decisions, rule), would_remove(decisions, rule)
     landmarks = {q[3] for q in questions}
     assert kept_gone.keys() == gone
     assert coming.keys() == landmarks - gone
@@ -90,38 +92,39 @@ def test_least_evidence_is_enough_and_nothing_less_is(case):
         others = {item: n for item, n in yes.items() if item not in own}
         if landmark in gone:
             least = kept_gone[landmark]
-            assert landmark in removed(policy, questions, others | dict.fromkeys(least.items, confirmations))
+            assert landmark in removed(rule, questions, others | dict.fromkeys(least.items, confirmations))
             assert least.n_votes == len(least.items) * confirmations
             confirmed = [item for item in own if yes.get(item, 0) >= confirmations]
             for fewer in subsets(confirmed, range(len(least.items))):
-                assert landmark not in removed(policy, questions, others | dict.fromkeys(fewer, confirmations))
+                assert landmark not in removed(rule, questions, others | dict.fromkeys(fewer, confirmations))
             continue
         price = {item: max(confirmations - yes.get(item, 0), 0) for item in own}
         ways = [
             sum(price[item] for item in way)
             for way in subsets(own, range(len(own) + 1))
-            if landmark in removed(policy, questions, yes | {item: yes.get(item, 0) + price[item] for item in way})
+            if landmark in removed(rule, questions, yes | {item: yes.get(item, 0) + price[item] for item in way})
         ]
         least = coming[landmark]
         assert (least is None) == (not ways)
         if least is not None:
             assert least.n_votes == min(ways)
             more = {item: yes.get(item, 0) + price[item] for item in least.items}
-            assert landmark in removed(policy, questions, yes | more)
+            assert landmark in removed(rule, questions, yes | more)
 
 
 def test_the_query_that_decides_is_named():
     questions = [("s", "p", "a", 1), ("s", "p", "b", 2), ("s", "p", "c", 2)]
     yes = {name(questions[1]): 1, name(questions[2]): 1, name(questions[0]): 1}
-    rule = Rule(1, "most", "none", frozenset())
-    assert keeps_removed(items_of(questions), yes, rule)[2].query == ("s", "p")
-    assert would_remove(items_of(questions), yes, rule)[1] is None
+    rule = Rule(ties="none", whole=frozenset())
+    decisions = decision_on(rule, questions, yes).items
+    assert keeps_removed(decisions, rule)[2].query == ("s", "p")
+    assert would_remove(decisions, rule)[1] is None
 
 
 @pytest.mark.parametrize("closure", [True, False])
 def test_a_landmark_as_a_whole_counts_by_what_brought_it_up(closure):
-    rule = Rule(1, "all", "all", frozenset({"closure"} if closure else ()))
-    least = keeps_removed(items_of(WHOLE[1:]), {name(WHOLE[1]): 2}, rule)
+    rule = Rule(per_query="all", whole=frozenset({"closure"} if closure else ()))
+    least = keeps_removed(decision_on(rule, WHOLE[1:], {name(WHOLE[1]): 2}).items, rule)
     assert (3 in least) == closure
     if closure:
         assert (least[3].n_votes, least[3].query) == (1, None)

@@ -1,20 +1,30 @@
 import io
 import os
+import re
 import struct
+import subprocess
+import sys
+import warnings
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mutate import mutations, within
+from pictures import ORIENTATION, before_end, chunk, drawn, encoded, exif, odd_jpegs, odd_others, segment
 from PIL import Image, ImageOps
 
 from overlap.errors import DataError
 from overlap.images import (
     PhotoLimits,
+    UnreachableError,
     decode_brightness,
     decode_photo,
     encode_jpeg,
+    load_header,
     load_photo,
     read_bytes,
     read_header,
@@ -22,24 +32,7 @@ from overlap.images import (
     resize_within,
     stamp_file,
 )
-
-ORIENTATION = 0x0112
-
-
-def drawn(height=40, width=60):
-    """Draw a smooth picture without any symmetry."""
-    y, x = np.mgrid[0:height, 0:width]
-    channels = (4 * x, 255 - 5 * y, 90 + 2 * x - y)
-    return np.stack([np.clip(channel, 0, 255) for channel in channels], axis=2).astype(np.uint8)
-
-
-def encoded(pixels, kind="JPEG", orientation=None, **options):
-    exif = Image.Exif()
-    if orientation is not None:
-        exif[ORIENTATION] = orientation
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, kind, exif=exif, **options)
-    return content.getvalue()
+from overlap.search.copies import hash_photo
 
 
 def upright_by_pillow(content):
@@ -170,11 +163,78 @@ def test_a_box_that_leaves_the_picture_is_refused(box):
 @pytest.mark.parametrize("name", FORMS)
 def test_a_photo_cut_anywhere_is_refused(name):
     content = FORMS[name]
-    for cut in range(0, len(content), max(1, len(content) // 400)):
+    whole = len(content) - 20 if name == "png" else len(content)  # behind its pixels: a checksum, the end
+    for cut in [*range(0, whole, max(1, whole // 400)), whole - 1]:
         with pytest.raises(DataError):
             decode_photo(content[:cut])
-    with pytest.raises(DataError):
-        decode_photo(content[:-1])
+
+
+ODD = odd_jpegs() | odd_others()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_picture_has_the_pixels_that_pillow_gives_it(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of some
+        expected = upright_by_pillow(ODD[name])
+    np.testing.assert_array_equal(decode_photo(ODD[name]), expected)
+    height, width = expected.shape[:2]
+    stored, turned = read_header(ODD[name])[:2], read_header(ODD[name])[2] > 4
+    assert stored == ((height, width) if turned else (width, height))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_brightness_of_an_odd_picture_is_that_of_its_pixels(name):
+    grey = cv2.cvtColor(decode_photo(ODD[name]), cv2.COLOR_RGB2GRAY).astype(int)
+    assert np.abs(decode_brightness(ODD[name], least_px=10**4) - grey).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (encoded(drawn(), "GIF"), "not a JPEG, PNG or WebP photo"),
+        (b"<html>404</html>", "not a JPEG, PNG or WebP photo"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "not a JPEG, PNG or WebP photo"),
+        (FORMS["webp"][:-1], r"the WebP is truncated: \d+ bytes of \d+ are there"),
+        (FORMS["webp"][:14], r"the WebP is truncated: 14 bytes of \d+ are there"),
+        (FORMS["lossless webp"][:50], r"the WebP is truncated: 50 bytes of \d+ are there"),
+        (
+            FORMS["webp"][:12] + bytes(len(FORMS["webp"]) - 12),
+            "not a WebP that can be opened: its header is cut or damaged",
+        ),
+        (FORMS["png"][:20], "not a PNG that can be opened: its header is cut or damaged"),
+        (JPEG[:30], "not a JPEG that can be opened: its header is cut or damaged"),
+        (FORMS["png"][:-30], "the photo can't be decoded: image file is truncated"),
+        (encoded(np.zeros((4, 5), np.uint16), "PNG"), "16 bits of grey are not read; save it with 8 bits"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(content, words):
+    with pytest.raises(DataError, match=words):
+        decode_photo(content)
+
+
+@pytest.mark.parametrize(
+    "body", [b"Exif\0\0junk", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_damaged_exif_data_cost_no_photo(body):
+    content = JPEG[:2] + segment(0xE1, body) + JPEG[2:]
+    np.testing.assert_array_equal(decode_photo(content), decode_photo(JPEG))
+    png = before_end(FORMS["png"], chunk(b"eXIf", body))
+    np.testing.assert_array_equal(decode_photo(png), drawn())
+
+
+def test_exif_data_before_a_pngs_pixels_count_before_those_behind():
+    early = FORMS["png"][:33] + chunk(b"eXIf", exif(3)) + FORMS["png"][33:]
+    assert read_header(before_end(early, chunk(b"eXIf", exif(6))))[2] == 3
+
+
+def test_pillow_is_not_let_warn_of_a_photo_without_its_name(capfd):
+    content = JPEG[:2] + segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff") + JPEG[2:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        decode_photo(content)
+        decode_photo(ODD["PNG, palette with alpha"])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_thumbnails_end_is_not_taken_for_the_photos_end():
@@ -203,9 +263,6 @@ def test_bytes_after_the_photo_do_no_harm():
 
 
 def huge_png(width, height):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
@@ -219,10 +276,32 @@ def test_a_huge_header_is_refused_before_anything_is_decoded():
     message = r"12000 x 12000 pixels are over the limit of 120 megapixels \(run.max_photo_mpx\)"
     with pytest.raises(DataError, match=message):
         decode_photo(huge_png(12_000, 12_000))
-    with pytest.raises(DataError, match="the photo is too large"):
+    with pytest.raises(DataError, match="65500 x 65500 pixels are over the limit"):
         decode_photo(huge_jpeg())
-    with pytest.raises(DataError, match="the photo is too large"):
+    with pytest.raises(DataError, match="2147483647 x 2147483647 pixels are over the limit"):
         decode_photo(huge_png(2**31 - 1, 2**31 - 1))
+
+
+@pytest.mark.parametrize("name", ["baseline", "png"])
+def test_a_photo_that_does_not_fit_into_memory_now_is_not_called_damaged(monkeypatch, name):
+    def fail(*_, **__):
+        raise ValueError("Insufficient memory (case 4)") if name == "baseline" else MemoryError
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", fail)
+    monkeypatch.setattr(Image.Image, "crop", fail)
+    words = r"60 x 40 pixels do not fit into memory now; work with fewer processes \(--set run.workers=1\)"
+    with pytest.raises(UnreachableError, match=words):
+        decode_photo(FORMS[name])
+    with pytest.raises(UnreachableError, match=words):
+        decode_brightness(FORMS[name], least_px=5)
+
+
+def test_no_limit_but_the_settings_own_counts(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "100")
+    for content in FORMS.values():
+        assert decode_photo(content).size == 40 * 60 * 3
+        assert decode_brightness(content, least_px=5).size == 5 * 8
 
 
 def test_the_limit_is_exact():
@@ -231,6 +310,26 @@ def test_the_limit_is_exact():
     content = encoded(np.zeros((1000, 1001, 3), np.uint8), "PNG")
     with pytest.raises(DataError, match="1001 x 1000 pixels are over the limit of 1 megapixels"):
         decode_photo(content, limits=PhotoLimits(mpx=1))
+
+
+_DECODE = """
+import re, sys
+from overlap.images import PhotoLimits, load_photo
+row = {"path": sys.argv[1], "archive": None, "crop_px": None}
+shape = load_photo(row, limits=PhotoLimits(mpx=250)).shape
+print(*shape, *re.findall(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})])
+def test_a_panorama_under_the_limit_is_read_in_bounded_memory(tmp_path, kind, options):
+    Image.linear_gradient("L").resize((19_000, 9500)).convert("RGB").save(tmp_path / "wide", kind, **options)
+    command = [sys.executable, "-c", _DECODE, str(tmp_path / "wide")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    height, width, depth, peak_kb = map(int, done.stdout.split())
+    assert (height, width, depth) == (9500, 19_000, 3)
+    assert peak_kb < 1_500_000
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
@@ -269,6 +368,36 @@ def test_a_photo_with_changed_bytes_decodes_or_gives_a_data_error(name, changes)
     assert pixels.dtype == np.uint8
 
 
+def is_read_strictly(content):
+    """Tell whether the strictest reader at hand reads a photo: libjpeg with warnings as errors, or Pillow."""
+    try:
+        if content[:2] == b"\xff\xd8":
+            simplejpeg.decode_jpeg(content, strict=True)
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as photo:
+            photo.load()
+    except Exception as error:
+        return bool(re.search(HARMLESS, str(error)))
+    return True
+
+
+# What libjpeg warns of in metadata, or where something lies between segments, padding or the lists of a scan.
+HARMLESS = r"bad ICC marker|unknown JFIF revision|Invalid SOS parameters|Unknown Adobe color|extraneous bytes before"
+
+
+@pytest.mark.parametrize("n", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", [*FORMS, "restart markers", "cmyk"])
+@pytest.mark.filterwarnings("ignore")
+def test_no_damage_brings_a_traceback_a_hang_or_pixels_that_a_strict_reader_refuses(name, n):
+    more = {"restart markers": encoded(drawn(), restart_marker_blocks=1), "cmyk": encoded(drawn(), mode="CMYK")}
+    for content in mutations((FORMS | more)[name], n=n, seed=n):
+        try:
+            with within(2):
+                decode_photo(content, limits=PhotoLimits(mpx=1))
+        except DataError:
+            continue
+        assert is_read_strictly(content)
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "1", "LA"])
 def test_other_colour_modes_become_rgb(mode):
     photo = Image.fromarray(drawn()).convert(mode)
@@ -303,7 +432,13 @@ def test_what_is_wrong_with_a_photo_names_its_path(tmp_path):
     path.write_bytes(JPEG[:-9])
     with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
         load_photo(row(path))
+    with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
+        hash_photo(row(path))
+    path.write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"a\.jpg: not a JPEG, PNG or WebP photo"):
+        load_header(row(path))
     path.write_bytes(JPEG)
+    assert load_header(row(path)) == (60, 40, 1)
     with pytest.raises(DataError, match=r"a\.jpg: the box 0 0 99 9 leaves the picture"):
         load_photo(row(path, crop_px=[0, 0, 99, 9]))
 
@@ -376,3 +511,14 @@ def test_a_stamp_changes_with_the_bytes(tmp_path):
     for kind in ("mtime", "sha256"):
         with pytest.raises(FileNotFoundError):
             stamp_file(tmp_path / "none.jpg", kind)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.long)])
+def test_no_real_photo_is_refused_and_each_has_the_pixels_that_pillow_gives_it(shared, step):
+    paths = [path for folder in ("photos", "gldv2_real") for path in sorted((shared / folder).rglob("*.jpg"))]
+    assert len(paths) > 4000
+    for path in paths[::step]:
+        content = path.read_bytes()
+        np.testing.assert_array_equal(decode_photo(content), upright_by_pillow(content), err_msg=str(path))
+        assert decode_brightness(content, least_px=64).ndim == 2

@@ -40,7 +40,7 @@ def test_what_was_put_is_there(store):
 
 
 def test_what_is_not_there_names_the_step(store):
-    with pytest.raises(ArtifactError, match=rf"step.{KEY} is not there; run 'overlap run step' with the same config"):
+    with pytest.raises(ArtifactError, match=rf"step.{KEY} is not there; run what made it again"):
         store.get("step", KEY)
 
 

@@ -42,10 +42,12 @@ class Step(StrEnum):
 @app.command()
 def curate(config: ConfigOption, overrides: SetOption = None) -> None:
     """Go from photos to the review queue. Killed, it goes on where it was."""
+    from overlap.steps.desk import describe_waiting
     from overlap.steps.pipeline import curate as curate_run
 
     with open_config(config, overrides) as run:
         curate_run(run)
+    typer.echo(describe_waiting(run.config, open_with=_command("overlap review", config, overrides)))
 
 
 @app.command()
@@ -90,11 +92,19 @@ def publish(config: ConfigOption, overrides: SetOption = None) -> None:
 def demo(config: ConfigOption, overrides: SetOption = None) -> None:
     """Do the whole job on a synthetic world, with simulated reviewers, and say where the results are."""
     from overlap.steps.demo import run_demo
+    from overlap.steps.desk import describe_waiting
+    from overlap.steps.publish import release_folder
 
     with open_config(config, overrides) as opened:
         published = run_demo(opened)
-    _show(published)
-    typer.echo(f"\nreview the queue in the browser:\n  make app CONFIG={shlex.quote(str(config))}")
+    if published is None:
+        typer.echo(
+            f"{release_folder(opened.config)} stays as it is: people have voted since. To publish with their votes, "
+            "raise release.version and run 'overlap publish'"
+        )
+    else:
+        _show(published)
+    typer.echo("\n" + describe_waiting(opened.config, open_with=f"make app CONFIG={shlex.quote(str(config))}"))
 
 
 @app.command()
@@ -134,3 +144,9 @@ def _show(published: "Published") -> None:
     typer.echo(render_text(overlap_grid(published.overlap)))
     typer.echo(render_text(sizes_grid(published.sizes)))
     typer.echo(f"manifest: {published.folder}\nseal:     {seal_of(published.folder)}\nreport:   {published.report}")
+
+
+def _command(words: str, config: Path, overrides: list[str] | None) -> str:
+    """Return a command with the same config and overrides, to be copied."""
+    more = [word for override in overrides or () for word in ("--set", override)]
+    return shlex.join([*words.split(), "--config", str(config), *more])

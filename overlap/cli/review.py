@@ -27,6 +27,32 @@ def import_votes(
     typer.echo(f"{file}: {n_added} votes added")
 
 
+@votes.command("imports")
+def list_imports(config: ConfigOption, overrides: SetOption = None) -> None:
+    """List the imports: number, time, who, votes, file, and the reason of those that are void."""
+    from overlap.steps.review import list_imports as list_all
+
+    for line in list_all(load(config, overrides)):
+        typer.echo(line)
+
+
+@votes.command("void")
+def void_import(
+    number: Annotated[int, typer.Argument(metavar="IMPORT", help="Its number, as 'overlap votes imports' says it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the log and stands in every release.")],
+    config: ConfigOption,
+    overrides: SetOption = None,
+) -> None:
+    """Declare an import void, for good: its votes stay in the log and count nowhere.
+
+    Votes that another import brought too still count. A mended file can be imported anew.
+    """
+    from overlap.steps.review import void_import as void
+
+    n_votes = void(load(config, overrides), number, reason=reason)
+    typer.echo(f"import {number} is void: {n_votes} votes count no more")
+
+
 @votes.command("export")
 def export_votes(config: ConfigOption, out: OutOption, overrides: SetOption = None) -> None:
     """Write every vote, superseded ones too, as CSV."""
@@ -69,7 +95,7 @@ def audit_votes(
 
 @app.command("review")
 def open_app(config: ConfigOption, overrides: SetOption = None) -> None:
-    """Open the review app on this machine; log in with a token of 'overlap reviewers add'."""
+    """Open the review app on this machine; it prints a link that lets you in once."""
     from overlap.ports import require_free
     from overlap.steps.review import serve_app
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 import tarfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -27,29 +28,60 @@ ARCHIVE_INDEX = pa.schema(
 
 _BLOCK = 512
 _PHOTOS_PER_REPORT = 1000
+_JPEG = frozenset({".jpg", ".jpeg", ".jpe"})
+_PHOTO = _JPEG | {".png", ".webp"}
+# How compressed files begin, and what takes the compression off.
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip -dc",
+    b"BZh": "bzip2 -dc",
+    b"\xfd7zXZ": "xz -dc",
+    b"\x28\xb5\x2f\xfd": "zstd -dc",
+    b"PK\x03\x04": "unzip",
+}
 _Place: TypeAlias = tuple[str, int, int]
 
 
+@dataclass(frozen=True)
+class ArchiveContent:
+    """Hold what an archive has.
+
+    Args:
+        photos: ARCHIVE_INDEX in the archive's order.
+        others: the names of other files.
+    """
+
+    photos: pa.Table
+    others: list[str]
+
+
 def index_archive(path: Path) -> pa.Table:
+    """List the photos of an archive (ARCHIVE_INDEX), as read_archive does."""
+    return read_archive(path).photos
+
+
+def read_archive(path: Path) -> ArchiveContent:
     """List the photos of an uncompressed tar archive, reading its headers only.
 
-    Returns:
-        ARCHIVE_INDEX in the archive's order; the id is the file name without its ending.
+    A photo's id is its file name without the ending, which is that of a JPEG, PNG or WebP file. What Macs, Windows and
+    WebDataset put beside photos is passed over, and so is a picture of another format beside a JPEG of its name.
 
     Raises:
-        DataError: the archive is missing, truncated or damaged, holds a link, a device, a sparse file, an absolute
-            path or one with ``..``, or two photos of one id.
+        DataError: the archive is missing, compressed, truncated or damaged, holds an absolute path or one with ``..``,
+            a photo that is a link, a device or a sparse file, or two photos of one id.
     """
     try:
+        _refuse_compressed(path)
         with tarfile.open(path, "r:") as archive:
-            places, end = _read_places(archive, path)
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path}: {_reason(error)}; {_fetch(path)}") from None
-    _require_end(path, end)
+            places, others, end = _read_places(archive, path)
+        _require_end(path, end)
+    except DataError:
+        raise
+    except Exception as error:  # tarfile raises many kinds on damaged headers
+        raise DataError(f"{path}: {_reason(error, path)}") from None
     columns = [list(column) for column in zip(*places, strict=True)] or [[], [], []]
     table = checked(pa.table(columns, schema=ARCHIVE_INDEX), ARCHIVE_INDEX)
     require_unique(table["image_id"], what="photo", where=lambda row: f"{path} photo {row}")
-    return table
+    return ArchiveContent(table, others)
 
 
 def check_md5(path: Path, *, name: str | None = None) -> None:
@@ -99,21 +131,64 @@ def join_archives(
     return found.append_column("stamp", stamps).combine_chunks()
 
 
-def _read_places(archive: tarfile.TarFile, path: Path) -> tuple[list[_Place], int]:
-    """Return the photos, and where the end marker must stand."""
-    places: list[_Place] = []
+def stamp_archive(path: Path) -> str:
+    """Return what changes when the archive may have changed; ``missing`` for one that can't be found."""
+    try:
+        return stamp_file(path, "mtime")
+    except OSError:
+        return MISSING
+
+
+def _refuse_compressed(path: Path) -> None:
+    with path.open("rb") as file:
+        begin = file.read(8)
+    program = next((program for magic, program in _COMPRESSED.items() if begin.startswith(magic)), None)
+    if program is not None:
+        plain = f"{path.name.split('.')[0]}.tar"
+        raise DataError(
+            f"{path}: the archive is compressed, but photos are read at their places in it; take the compression off "
+            f"with '{program}' and name the archive {plain}"
+        )
+
+
+def _read_places(archive: tarfile.TarFile, path: Path) -> tuple[list[_Place], list[str], int]:
+    """Return the photos, the names of other files, and where the end marker must stand."""
+    found: list[tuple[PurePosixPath, int, int]] = []
+    others: list[str] = []
     end = 0
     for member in archive:
-        end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
-        name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts or not (member.isdir() or member.isreg()) or member.issparse():
-            raise DataError(
-                f"{path}: {member.name!r} is no plain file below the archive's root, so the archive is not upstream's; "
-                f"{_fetch(path)}"
-            )
-        if member.isreg():
-            places.append((name.stem, member.offset_data, member.size))
-    return places, end
+        if member.size < 0 or archive.offset <= end:  # tarfile would go round for ever
+            raise tarfile.ReadError("a file's size is negative")
+        end, name = archive.offset, PurePosixPath(member.name)
+        _check_member(member, name, path)
+        if member.isreg() and _is_photo(name):
+            found.append((name, member.offset_data, member.size))
+        elif not member.isdir():
+            others.append(member.name)
+    jpegs = {name.stem for name, _, _ in found if name.suffix.lower() in _JPEG}
+    beside = {name for name, _, _ in found if name.suffix.lower() not in _JPEG and name.stem in jpegs}
+    places = [(name.stem, offset, size) for name, offset, size in found if name not in beside]
+    return places, [*others, *map(str, sorted(beside))], end
+
+
+def _check_member(member: tarfile.TarInfo, name: PurePosixPath, path: Path) -> None:
+    is_plain = (member.isreg() and not member.issparse()) or member.isdir()
+    if name.is_absolute() or ".." in name.parts or (_is_photo(name) and not is_plain):
+        raise DataError(
+            f"{path}: {member.name!r} is no plain file below the archive's root, so the archive is not upstream's; "
+            f"{_fetch(path)}"
+        )
+
+
+def _is_photo(name: PurePosixPath) -> bool:
+    """Tell by its name whether a file is a photo; Macs put ``._NAME`` beside each, and folders of their own."""
+    is_hidden = name.name.startswith(".") or "__MACOSX" in name.parts
+    return name.suffix.lower() in _PHOTO and not is_hidden and _is_text(name.name)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name is UTF-8; bytes that are not come as lone surrogates, and no list names such a file."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _require_end(path: Path, end: int) -> None:
@@ -136,19 +211,12 @@ def _stack(archives: Mapping[Path, pa.Table]) -> pa.Table:
 def _stamp_places(found: pa.Table, progress: Progress | None) -> pa.Array:
     """Stamp by the archive's stamp and the photo's place in it."""
     encoded = pc.dictionary_encode(found["archive"]).combine_chunks()
-    stamps = pa.array([_stamp_archive(Path(path)) for path in encoded.dictionary.to_pylist()], pa.string())
+    stamps = pa.array([stamp_archive(Path(path)) for path in encoded.dictionary.to_pylist()], pa.string())
     n_found = len(found) - found["archive"].null_count
     if progress is not None and n_found:
         progress(n_found)
     place = [found[name].combine_chunks().cast(pa.string()) for name in ("offset", "size")]
     return pc.binary_join_element_wise(stamps.take(encoded.indices), *place, "-")
-
-
-def _stamp_archive(path: Path) -> str:
-    try:
-        return stamp_file(path, "mtime")
-    except OSError:
-        return MISSING
 
 
 def _stamp_content(found: pa.Table, progress: Progress | None) -> pa.Array:
@@ -171,10 +239,12 @@ def _hash_span(path: Path, offset: int, size: int) -> str:
         return MISSING
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such archive"
-    return f"the archive is truncated or damaged ({error})" if isinstance(error, tarfile.TarError) else str(error)
+        return f"no such archive; {_fetch(path)}"
+    if isinstance(error, OSError):
+        return f"can't be read: {error.strerror or error}; mend the disk, the network or the permissions"
+    return f"the archive is truncated or damaged ({error}); {_fetch(path)}"
 
 
 def _fetch(path: Path) -> str:

@@ -8,13 +8,19 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from overlap.config import EvaluationConfig, TrainConfig
-from overlap.datasets.gldv2 import gldv2_archives, gldv2_files, read_gldv2, read_gldv2_landmarks
-from overlap.datasets.nc_clean import read_nc_clean, read_nc_clean_landmarks
+from overlap.datasets.gldv2 import gldv2_archives, gldv2_files, list_gldv2, read_gldv2, read_gldv2_landmarks
+from overlap.datasets.nc_clean import list_nc_clean, read_nc_clean, read_nc_clean_landmarks
 from overlap.datasets.photos import MISSING, Progress
 from overlap.datasets.revisited import count_revisited, read_revisited
 from overlap.datasets.sets import EvaluationSet, QueryTruth, TrainingSet
-from overlap.datasets.sfm120k import read_sfm120k, read_sfm120k_landmarks
-from overlap.datasets.table import count_table, read_table_evaluation, read_table_landmarks, read_table_training
+from overlap.datasets.sfm120k import list_sfm120k, read_sfm120k, read_sfm120k_landmarks
+from overlap.datasets.table import (
+    count_table,
+    list_table,
+    read_table_evaluation,
+    read_table_landmarks,
+    read_table_training,
+)
 from overlap.errors import ConfigError
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "TrainingSet",
     "count_queries",
     "list_archives",
+    "list_photos",
     "read_evaluation_set",
     "read_landmarks",
     "read_training_set",
@@ -34,6 +41,7 @@ __all__ = [
 _GLDV2 = frozenset({"gldv2", "synthetic"})
 
 _Landmarks: TypeAlias = Callable[[TrainConfig], pa.Table]
+_Photos: TypeAlias = Callable[[TrainConfig], tuple[pa.Array, pa.Array]]
 _Training: TypeAlias = Callable[[TrainConfig, Progress | None], TrainingSet]
 
 _LANDMARKS: Mapping[str, _Landmarks] = MappingProxyType(
@@ -43,6 +51,16 @@ _LANDMARKS: Mapping[str, _Landmarks] = MappingProxyType(
         "sfm120k": lambda config: read_sfm120k_landmarks(config.root),
         "nc_clean": lambda config: read_nc_clean_landmarks(config.root),
         "csv": lambda config: read_table_landmarks(config.root, config.table),
+    }
+)
+
+_PHOTOS: Mapping[str, _Photos] = MappingProxyType(
+    {
+        "gldv2": lambda config: list_gldv2(_root(config)),
+        "synthetic": lambda config: list_gldv2(_root(config)),
+        "sfm120k": lambda config: list_sfm120k(config.root),
+        "nc_clean": lambda config: list_nc_clean(config.root),
+        "csv": lambda config: list_table(config.root, config.table),
     }
 )
 
@@ -64,6 +82,15 @@ def read_landmarks(config: TrainConfig) -> pa.Table:
         DataError: a list is missing or has a bad row.
     """
     return _LANDMARKS[config.format](config)
+
+
+def list_photos(config: TrainConfig) -> tuple[pa.Array, pa.Array]:
+    """Return the ids of all training photos and the landmark of each, from the set's lists; no photo is needed.
+
+    Raises:
+        DataError: a list is missing or has a bad row.
+    """
+    return _PHOTOS[config.format](config)
 
 
 def read_training_set(

@@ -1,11 +1,14 @@
 """Google Landmarks v2, version 2.1: ``train_clean.csv`` and its companions, photos unpacked or in the 500 archives.
 
 Layout below the root: train_clean.csv; optionally train.csv and train_label_to_category.csv; photos as
-train/a/b/c/ID.jpg (a b c are the id's first characters) or in images_000.tar to images_499.tar.
+train/a/b/c/ID.jpg (a b c are the id's first characters) or in images_000.tar to images_499.tar, or some here and some
+there. Where each photo lies unpacked, archives are not looked at; else a photo that an archive holds is read from it.
 
 Source: github.com/cvdfoundation/google-landmark.
 """
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +59,7 @@ def read_gldv2(
     """
     clean = _read_clean(root)
     landmarks = _build_landmarks(root, clean)
-    owners = np.repeat(np.arange(len(clean.counts)), clean.counts.to_numpy())
+    owners = _owners(clean)
     paths = photo_paths(root, clean.image_ids)
     places = join_archives(clean.image_ids, archives, stamp=stamp, progress=progress)
     images = build_images(
@@ -82,6 +85,16 @@ def read_gldv2_landmarks(root: Path) -> pa.Table:
     return _build_landmarks(root, _read_clean(root))
 
 
+def list_gldv2(root: Path) -> tuple[pa.Array, pa.Array]:
+    """Return the ids of the photos and the landmark of each, from train_clean.csv alone.
+
+    Raises:
+        DataError: the list is missing or has a bad row.
+    """
+    clean = _read_clean(root)
+    return clean.image_ids, clean.landmark_ids.take(_owners(clean))
+
+
 def gldv2_files(root: Path) -> tuple[Path, ...]:
     """Return the lists that have a landmark_id column, train_clean.csv first, then those that are there."""
     others = (root / "train.csv", root / "train_label_to_category.csv")
@@ -89,11 +102,14 @@ def gldv2_files(root: Path) -> tuple[Path, ...]:
 
 
 def gldv2_archives(root: Path) -> tuple[Path, ...]:
-    """Return images_*.tar in the root and in root/train, by name; none when the photos are unpacked."""
-    if any((root / "train" / digit).is_dir() for digit in "0123456789abcdef"):
-        return ()
-    found = (*root.glob("images_*.tar"), *(root / "train").glob("images_*.tar"))
-    return tuple(sorted(found, key=lambda path: (path.name, path)))
+    """Return images_*.tar in the root and in root/train, by name; none where all listed photos lie unpacked.
+
+    A compressed one is among them, to be refused, unless it stands there without its compression too.
+    """
+    found = [path for folder in (root, root / "train") for path in folder.glob("images_*") if _is_archive(path)]
+    plain = {path for path in found if path.suffix == ".tar"}
+    found = [path for path in found if path in plain or path.with_name(path.name.split(".")[0] + ".tar") not in plain]
+    return () if found and _is_unpacked(root) else tuple(sorted(found, key=lambda path: (path.name, path)))
 
 
 def photo_paths(root: Path, image_ids: pa.Array) -> pa.Array:
@@ -110,6 +126,20 @@ def landmark_name(category: str) -> str:
     return " ".join(unquote(last).replace("_", " ").split())
 
 
+def _is_archive(path: Path) -> bool:
+    return re.search(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", path.name) is not None
+
+
+def _is_unpacked(root: Path) -> bool:
+    if not any((root / "train" / digit).is_dir() for digit in "0123456789abcdef"):
+        return False
+    try:
+        paths = photo_paths(root, _read_clean(root).image_ids).to_pylist()
+    except DataError:
+        return True  # read_gldv2 refuses the list: no need to look into archives first
+    return all(map(os.path.exists, paths))
+
+
 def _read_clean(root: Path) -> _CleanList:
     path = root / "train_clean.csv"
     table = read_columns(path, ["landmark_id", "images"], remedy=_FETCH)
@@ -122,6 +152,11 @@ def _read_clean(root: Path) -> _CleanList:
     image_ids = lists.flatten()
     _check_ids(path, image_ids, lists.offsets.to_numpy())
     return _CleanList(landmark_ids, pc.list_value_length(lists).cast(pa.int64()), image_ids)
+
+
+def _owners(clean: _CleanList) -> pa.Array:
+    """Return the row of each photo's landmark."""
+    return pa.array(np.repeat(np.arange(len(clean.counts)), clean.counts.to_numpy()))
 
 
 def _check_ids(path: Path, image_ids: pa.Array, offsets: np.ndarray) -> None:

@@ -41,6 +41,16 @@ def read_nc_clean_landmarks(root: Path) -> pa.Table:
     return build_landmarks(_read_list(root))
 
 
+def list_nc_clean(root: Path) -> tuple[pa.Array, pa.Array]:
+    """Return the ids of the photos and the landmark of each, from the list alone.
+
+    Raises:
+        DataError: as read_nc_clean.
+    """
+    listed = _read_list(root)
+    return listed.image_ids, listed.landmark_ids
+
+
 def nc_clean_id(url: str) -> str:
     """Return a photo's id: the first 16 hex digits of the SHA-256 of its address, for upstream gives it none."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]

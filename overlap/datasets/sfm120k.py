@@ -49,6 +49,16 @@ def read_sfm120k_landmarks(root: Path, *, split: Literal["train", "val"] = "trai
     return build_landmarks(_read_split(root, split))
 
 
+def list_sfm120k(root: Path, *, split: Literal["train", "val"] = "train") -> tuple[pa.Array, pa.Array]:
+    """Return the ids of the photos and the landmark of each, from the pickle alone.
+
+    Raises:
+        DataError: as read_sfm120k.
+    """
+    listed = _read_split(root, split)
+    return listed.image_ids, listed.landmark_ids
+
+
 def cid_path(cid: str) -> str:
     """Return where below ims/ a content id lies: its last three pairs of characters, last first."""
     return f"{cid[-2:]}/{cid[-4:-2]}/{cid[-6:-4]}/{cid}"

@@ -55,6 +55,16 @@ def read_table_landmarks(root: Path, table: str) -> pa.Table:
     return build_landmarks(_read_list(root, table))
 
 
+def list_table(root: Path, table: str) -> tuple[pa.Array, pa.Array]:
+    """Return the ids of the photos and the landmark of each, from the table alone.
+
+    Raises:
+        DataError: as read_table_training.
+    """
+    listed = _read_list(root, table)
+    return listed.image_ids, listed.landmark_ids
+
+
 def read_table_evaluation(root: Path, table: str, *, name: str, stamp: str = "mtime") -> EvaluationSet:
     """Read an evaluation set, without ground truth.
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from overlap.descriptors.guards import Guard, parse_guards
 from overlap.errors import ConfigError
 
 # Members of an archive, below its root folder, that hold no code.
@@ -55,11 +56,14 @@ _NOTES = frozenset({"stack_trace", "nn_module_stack", "source_fn_stack", "torch_
 _TREE_TYPES = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict"})
 
 
-def check_archive(path: Path, *, limit_mb: int) -> None:
+def check_archive(path: Path, *, limit_mb: int) -> tuple[Guard, ...]:
     """Refuse a file that is no torch.export archive, is too large, or holds what could run code when it is loaded.
 
     Args:
         limit_mb: the most megabytes that it may unpack to.
+
+    Returns:
+        The conditions on the sizes of photos that the program was made under.
 
     Raises:
         ConfigError: so; the message names the member or the text that was refused.
@@ -68,7 +72,9 @@ def check_archive(path: Path, *, limit_mb: int) -> None:
         with zipfile.ZipFile(path) as archive:
             root = _check_members(path, archive.infolist(), limit_mb=limit_mb)
             _check_tensors(path, archive, root)
-            _check_program(path, _read_json(path, archive, f"{root}/models/model.json"))
+            program = _read_json(path, archive, f"{root}/models/model.json")
+            _check_program(path, program)
+            return parse_guards(program.get("guards_code", ()), source=str(path))
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is not laid out as torch.export lays it out ({type(error).__name__}: {error}); write it again "

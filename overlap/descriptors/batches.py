@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from overlap.errors import DataError
-from overlap.images import PhotoLimits, Pixels, decode_photo, read_bytes, read_header, resize_to
+from overlap.images import PhotoLimits, Pixels, decode_photo, naming, read_bytes, read_header, resize_to
 
 Item = TypeVar("Item")
 Size: TypeAlias = tuple[int, int]
@@ -39,7 +39,7 @@ class UnreadablePhoto:
     """Name a photo that could not be read, and why."""
 
     row: int
-    reason: str
+    error: DataError
 
 
 def load_scaled(
@@ -59,7 +59,7 @@ def load_scaled(
 
     Args:
         row: a row of IMAGES.
-        fit: moves the width and height so found to those that are wanted.
+        fit: moves the width and height so found to those that are wanted; raises DataError where there are none.
 
     Returns:
         One (H, W, 3) uint8 RGB array a scale.
@@ -69,13 +69,12 @@ def load_scaled(
     """
     content = read_bytes(row, limits)
     box = row.get("crop_px")
-    try:
+    with naming(row):
         width, height, _ = read_header(content)
         pixels = decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
-    except DataError as error:
-        raise DataError(f"{row['path']}: {error}") from None
-    factor = min(1.0, size_px / max(width, height))
-    return tuple(_resize_to(pixels, fit(_scaled_size(pixels, factor * scale))) for scale in scales)
+        factor = min(1.0, size_px / max(width, height))
+        sizes = [fit(_scaled_size(pixels, factor * scale)) for scale in scales]
+    return tuple(_resize_to(pixels, size) for size in sizes)
 
 
 def grid_shape(size_px: Size) -> Size:

@@ -2,52 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overlap.descriptors.archive import check_archive
-from overlap.errors import ConfigError
+from overlap.descriptors.batches import Size, grid_shape
+from overlap.descriptors.guards import AXES
+from overlap.descriptors.sizes import Sizes
+from overlap.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _LIMIT_MB = 4000
+# Width and height as parts of the longer side: what photos most often are.
+_COMMON_SHAPES = ((1, 0.75), (0.75, 1), (1, 1))
 
 
-def load_exported(path: Path, *, device: str = "cpu", limit_mb: int = _LIMIT_MB) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """Hold a program: a function from float32 RGB photos in 0..1, (B, 3, H, W) on its device, to (B, D) unit rows.
+
+    Args:
+        run: the program itself.
+        sizes: what it takes.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    sizes: Sizes
+
+    def __call__(self, photos: Tensor) -> Tensor:
+        """Describe photos; more than the program takes at once are cut, fewer are filled up with copies.
+
+        Raises:
+            DataError: it doesn't take photos of that size.
+        """
+        import torch
+        from torch.nn import functional
+
+        parts = torch.split(photos, min(self.sizes.batch[1], max(len(photos), 1)))
+        return functional.normalize(torch.cat([self._describe(part) for part in parts]).float(), dim=-1)
+
+    def fit(self, size_px: Size) -> Size:
+        """Return the width and height that the program takes and that are nearest to a size's multiples of GRID_PX.
+
+        Raises:
+            DataError: there are none near.
+        """
+        found = self.sizes.nearest(grid_shape(size_px))
+        if found is None:
+            raise self._refusal(size_px)
+        return found
+
+    def _describe(self, photos: Tensor) -> Tensor:
+        import torch
+
+        missing = max(self.sizes.batch[0] - len(photos), 0)
+        whole = torch.cat([photos, photos[-1:].expand(missing, -1, -1, -1)])
+        if not self.sizes.fit(tuple(whole.shape)):
+            raise self._refusal((whole.shape[3], whole.shape[2]))
+        return self.run(whole)[: len(photos)]
+
+    def _refusal(self, size_px: Size) -> DataError:
+        width, height = size_px
+        return DataError(
+            f"the exported network takes no photo of {width} x {height} px: it was exported for "
+            f"{self.sizes.describe(size_px)}; export it with free sizes (dynamic_shapes), or set descriptors.size_px "
+            "to what it takes"
+        )
+
+
+def load_exported(path: Path, *, device: str = "cpu", limit_mb: int = _LIMIT_MB, compiled: bool = False) -> Exported:
     """Load a ``.pt2`` program that torch.export.save wrote.
 
     The archive is checked first (see ``archive``): members, operators or expressions by which torch.export.load would
-    run code are refused. The guards on input shapes, which are Python text too, are not compiled: a shape that the
-    program was not made for fails inside it, or is computed if its operators can.
+    run code are refused. The conditions on input sizes, which are Python text too, are read by ``guards``.
 
     Args:
         device: ``cpu`` or ``cuda``.
         limit_mb: the most megabytes that the file may unpack to.
-
-    Returns:
-        A function from float32 RGB photos in 0..1, (B, 3, H, W) on that device, to (B, D) rows of length 1, whatever
-        their length in the program.
+        compiled: let torch.compile translate it.
 
     Raises:
         ConfigError: the file is missing, is no such program, or is refused.
     """
     import torch
-    from torch.nn import functional
 
-    check_archive(path, limit_mb=limit_mb)
+    guards = check_archive(path, limit_mb=limit_mb)
     try:
         program = torch.export.load(path)
         module = program.module(check_guards=False).to(device)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except Exception as error:  # torch raises nearly every kind on what it can't read
         raise ConfigError(
             f"{path} can't be loaded by torch {torch.__version__}: {type(error).__name__}: {str(error).strip()[:300]}; "
             "export it again with this version of torch"
-        ) from None
+        ) from error
+    sizes = Sizes(module, guards, _input_shape(program, path), program.range_constraints)
+    # Batches come in many shapes: each would be compiled anew.
+    return Exported(torch.compile(module, dynamic=True) if compiled else module, sizes)
 
-    def embed(photos: Tensor) -> Tensor:
-        vectors = module(photos)
-        return functional.normalize(vectors.float(), dim=-1)
 
-    return embed
+def require_common_sizes(network: Exported, *, size_px: int, scales: Sequence[float]) -> None:
+    """Check that a program takes landscapes, portraits and squares of the size that photos are brought to.
+
+    Raises:
+        ConfigError: it doesn't.
+    """
+    for scale in scales:
+        for width, height in _COMMON_SHAPES:
+            try:
+                network.fit((round(size_px * scale * width), round(size_px * scale * height)))
+            except DataError as error:
+                raise ConfigError(f"descriptors.path: {error}") from None
+
+
+def _input_shape(program: Any, path: Path) -> tuple[Any, ...]:
+    """Return the sizes of the program's only input: numbers, or symbols for those that are free."""
+    names = program.graph_signature.user_inputs
+    shapes = [
+        tuple(getattr(node.meta.get("val"), "shape", ()))
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in names
+    ]
+    if len(names) != 1 or [len(shape) for shape in shapes] != [len(AXES)]:
+        raise ConfigError(
+            f"{path} takes {len(names)} inputs of {', '.join(str(len(shape)) for shape in shapes) or 'no'} dimensions; "
+            "export a network that takes photos alone, (B, 3, H, W)"
+        )
+    return shapes[0]

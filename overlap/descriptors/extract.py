@@ -35,10 +35,12 @@ class Described:
     Args:
         descriptors: (N, D) float16 unit rows of the readable photos, in the photos' order; (0, 0) when there is none.
         quarantine: QUARANTINE rows of the others.
+        refused: the others, with their errors.
     """
 
     descriptors: Descriptors
     quarantine: pa.Table
+    refused: tuple[UnreadablePhoto, ...]
 
 
 def describe_photos(
@@ -79,11 +81,12 @@ def describe_batches(
     settings: DescriptorsConfig,
     limits: PhotoLimits = PhotoLimits(),
     workers: int = 2,
+    fit: Callable[[Size], Size] = grid_shape,
 ) -> Described:
     """Describe photos by a network, in batches of photos of one shape, reading ahead in threads.
 
-    As describe_photos; besides, every photo is resized to the nearest multiples of 16 pixels, a shape decided by its
-    own size alone. On CUDA the batches are channels-last and the network runs in ``settings.precision``; on a CPU
+    As describe_photos; besides, every photo is resized to what ``fit`` makes of its size, a shape decided by its own
+    size alone. On CUDA the batches are channels-last and the network runs in ``settings.precision``; on a CPU
     always in float32.
 
     Args:
@@ -91,13 +94,14 @@ def describe_batches(
         network: maps RGB photos in 0..1, (B, 3, H, W) on ``settings.device``, to (B, D) rows.
         settings: ``size_px``, ``scales``, ``batch``, ``device`` and ``precision`` are used.
         workers: number of reading threads; the result doesn't depend on it.
+        fit: moves the width and height to those that the network takes; by default to multiples of 16 pixels.
 
     Raises:
         ConfigError: the network fails on a batch, or its output is not finite.
     """
 
     def load(photo: tuple[int, Row]) -> ScaledPhoto | UnreadablePhoto:
-        return _load(photo, settings, limits, fit=grid_shape)
+        return _load(photo, settings, limits, fit=fit)
 
     parts: dict[int, dict[int, FloatArray]] = {}
     bad: list[UnreadablePhoto] = []
@@ -130,7 +134,7 @@ def _load(
         pixels = load_scaled(row, size_px=settings.size_px, scales=settings.scales, limits=limits, fit=fit)
         return ScaledPhoto(number, pixels)
     except DataError as error:
-        return UnreadablePhoto(number, str(error))
+        return UnreadablePhoto(number, error)
 
 
 def _flatten(
@@ -160,6 +164,8 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
     try:
         with torch.inference_mode(), torch.autocast(device, dtype=precision if mixed else None, enabled=mixed):
             vectors = network(batch.float() / 255).float().cpu().numpy()
+    except DataError as error:
+        raise ConfigError(f"descriptors.path: {error}") from None
     except Exception as error:  # whatever a user's exported program raises
         raise ConfigError(
             f"the network failed on a batch of shape {tuple(batch.shape)}: {type(error).__name__}: "
@@ -173,16 +179,17 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
     return _unit(vectors)
 
 
-def _collect(rows: Sequence[Row], vectors: Mapping[int, FloatArray], bad: Iterable[UnreadablePhoto]) -> Described:
+def _collect(rows: Sequence[Row], vectors: Mapping[int, FloatArray], bad: Sequence[UnreadablePhoto]) -> Described:
     kept = sorted(vectors)
     stacked = np.stack([vectors[row] for row in kept]) if kept else np.zeros((0, 0))
     refused = [
-        {**{name: rows[photo.row][name] for name in ("image_id", "source", "path")}, "reason": photo.reason}
+        {**{name: rows[photo.row][name] for name in ("image_id", "source", "path")}, "reason": str(photo.error)}
         for photo in bad
     ]
     return Described(
         Descriptors([str(rows[row]["image_id"]) for row in kept], stacked.astype(np.float16)),
         as_table(refused, QUARANTINE),
+        tuple(bad),
     )
 
 

@@ -1,5 +1,6 @@
 """Descriptors that came as files: ``.npy`` matrices with one row a photo."""
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,16 +51,16 @@ def read_distractor_matrix(path: Path) -> Iterator[Descriptors]:
 
 
 def _map(path: Path) -> NDArray[np.floating]:
+    if zipfile.is_zipfile(path):
+        raise DataError(f"{path} holds several arrays; {_REMEDY}")
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors: NDArray[np.floating] = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_REMEDY}") from None
-    except (OSError, EOFError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} is not a .npy file of plain numbers ({reason}); {_REMEDY}") from None
-    if not isinstance(vectors, np.ndarray):
-        raise DataError(f"{path} holds several arrays; {_REMEDY}")
-    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32, np.float64):
+    except Exception as error:  # numpy raises nearly every kind on damaged headers
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"{path} is not a .npy file of plain numbers ({reason}); {_REMEDY}") from error
+    if vectors.ndim != 2 or vectors.dtype.type not in (np.float16, np.float32, np.float64):
         raise DataError(f"{path} holds {vectors.dtype} of shape {vectors.shape}; {_REMEDY}")
     return vectors
 

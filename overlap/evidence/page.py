@@ -38,6 +38,7 @@ def render_page(about: Mapping[str, Any], landmarks: Sequence[Mapping[str, Any]]
         about=about,
         removed=[landmark for landmark in landmarks if landmark["removed"]],
         kept=[landmark for landmark in landmarks if not landmark["removed"]],
+        names={landmark["landmark_id"]: landmark["name"] for landmark in landmarks},
         style=style,
         script=script,
         security=security_policy(images="'self' file: blob:", style=style, script=script),

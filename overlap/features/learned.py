@@ -1,8 +1,6 @@
 """Learned local features through kornia: ALIKED, DISK, KeyNet-AffNet-HardNet."""
 
 import hashlib
-import pickle
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +12,7 @@ from overlap.errors import ConfigError
 from overlap.features.sift import no_features, resize_to_longest, to_full_size
 from overlap.images import Pixels
 from overlap.tables import FloatArray, LocalFeatures
+from overlap.weights import check_weights, read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +33,8 @@ WEIGHT_HASHES: Mapping[str, str] = MappingProxyType(
 )
 
 _SMALLEST_PX = 64
+_KEY = "verify.weights"
+_STATISTICS = ("running_mean", "running_var")
 
 
 def extract_learned(pixels: Pixels, *, detect: Detect, size_px: int) -> LocalFeatures:
@@ -85,7 +86,7 @@ def load_aliked(weights: Path | None, *, keypoints: int, device: str) -> Detect:
         public = fetch_public(lambda: ALIKED.from_pretrained("aliked-n16rot").state_dict(), ["aliked-n16rot.pth"])
         fill_weights(model, public, where="kornia's aliked-n16rot.pth")
     else:
-        fill_weights(model, read_weights(weights), where=str(weights))
+        fill_weights(model, read_weights(weights, key=_KEY), where=str(weights))
     model = model.to(device).eval()
 
     def detect(image: FloatArray) -> Detections:
@@ -106,8 +107,7 @@ def load_disk(weights: Path | None, *, keypoints: int, device: str) -> Detect:
         public = fetch_public(lambda: DISK.from_pretrained("depth").state_dict(), ["depth-save.pth"])
         fill_weights(model, public, where="kornia's depth-save.pth")
     else:
-        state = read_weights(weights)
-        fill_weights(model, state.get("extractor", state), where=str(weights))
+        fill_weights(model, read_weights(weights, key=_KEY), where=str(weights))
     model = model.to(device).eval()
 
     def detect(image: FloatArray) -> Detections:
@@ -136,7 +136,7 @@ def load_keynet(weights: Path | None, *, keypoints: int, device: str) -> Detect:
             model, fetch_public(lambda: KeyNetAffNetHardNet(8).state_dict(), files), where="kornia's KeyNet files"
         )
     else:
-        fill_weights(model, read_weights(weights), where=str(weights))
+        fill_weights(model, read_weights(weights, key=_KEY), where=str(weights))
     model = model.to(device).eval()
 
     def detect(image: FloatArray) -> Detections:
@@ -154,49 +154,24 @@ def load_keynet(weights: Path | None, *, keypoints: int, device: str) -> Detect:
     return detect
 
 
-def read_weights(path: Path) -> dict[str, Any]:
-    """Read a checkpoint that holds tensors and nothing else.
-
-    Raises:
-        ConfigError: the file is missing or is no such checkpoint; one that holds code is refused unread.
-    """
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such weights file; mend the key in [verify], or leave it out") from None
-    except pickle.UnpicklingError:
-        raise ConfigError(
-            f"{path}: not a plain checkpoint of tensors (it holds code, or is damaged); save its state_dict() anew"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: can't be read as a checkpoint ({error}); fetch it again") from None
-    if not isinstance(state, dict):
-        raise ConfigError(f"{path}: holds a {type(state).__name__}, not a state dict")
-    inner = state.get("state_dict", state)
-    return dict(inner)
-
-
 def fill_weights(model: "torch.nn.Module", state: Mapping[str, Any], *, where: str) -> None:
     """Put weights into a network; only constants it makes itself may be missing.
 
     Raises:
         ConfigError: they belong to another network.
     """
-    expected = {name for name, _ in model.named_parameters()}
-    try:
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{where}: these weights belong to another network: {_first_line(error)}") from None
-    lacking = sorted(expected.intersection(missing))
-    if lacking or unexpected:
-        raise ConfigError(
-            f"{where}: these weights belong to another network: {len(lacking)} are missing "
-            f"({', '.join(lacking[:2]) or 'none'}), {len(unexpected)} unknown ({', '.join(unexpected[:2]) or 'none'})"
-        )
+    expected = model.state_dict()
+    learned = {name for name, _ in model.named_parameters()}
+    constants = [name for name in expected if name not in learned and not name.endswith(_STATISTICS)]
+    check_weights(
+        expected,
+        state,
+        name=f"the {type(model).__name__} network",
+        source=where,
+        advice="name the weights of these features in [verify]",
+        optional=constants,
+    )
+    model.load_state_dict(state, strict=False)
 
 
 def fetch_public(load: Callable[[], dict[str, Any]], files: list[str]) -> dict[str, Any]:

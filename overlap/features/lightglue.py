@@ -1,5 +1,6 @@
 """LightGlue, a learned matcher (Lindenberger et al., ICCV 2023), through kornia."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.errors import ConfigError
-from overlap.features.learned import fetch_public, fill_weights, read_weights
+from overlap.features.learned import fetch_public, fill_weights
 from overlap.tables import FloatArray, LocalFeatures
+from overlap.weights import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,8 @@ _FILES: Mapping[str, str] = MappingProxyType(
         "disk": "disk_lightglue_v0-1_arxiv-pth",
     }
 )
+_OWN = "matcher."
+_UNUSED = re.compile(r"(matcher\.)?log_assignment\.\d+\.r")
 
 
 def load_lightglue(features: str, weights: Path | None, *, device: str) -> MatchPair:
@@ -47,7 +51,7 @@ def load_lightglue(features: str, weights: Path | None, *, device: str) -> Match
     if weights is None:
         state = fetch_public(lambda: LightGlue(features).state_dict(), [_FILES[features]])
     else:
-        state = rename_weights(read_weights(weights))
+        state = rename_weights(read_weights(weights, key="verify.matcher_weights"))
     model = LightGlue(None, **{**LightGlue.features[features], "weights": None})
     fill_weights(model, state, where=str(weights or _FILES[features]))
     model = model.to(device).eval()
@@ -64,8 +68,13 @@ def load_lightglue(features: str, weights: Path | None, *, device: str) -> Match
 
 
 def rename_weights(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the weights of the published files to the names of today's network."""
-    return {_rename(name): value for name, value in state.items()}
+    """Rename the weights of the published files to the names of today's network.
+
+    Left out are a number a layer that the network no longer has (1 in all published files), as kornia leaves them out,
+    and what a training of both kept of the extractor beside the matcher.
+    """
+    own = {name: value for name, value in state.items() if name.startswith(_OWN)} or state
+    return {_rename(name.removeprefix(_OWN)): own[name] for name in own if not _UNUSED.fullmatch(name)}
 
 
 def _rename(name: str) -> str:

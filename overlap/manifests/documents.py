@@ -22,7 +22,7 @@ _NOT_RECORDED: Mapping[str, Any] = MappingProxyType(
         "url": None,
         "date": None,
         "made_with": "a version that is not recorded",
-        **dict.fromkeys(("items", "items_without_vote", "votes", "reviewers"), "not recorded"),
+        **dict.fromkeys(("items", "review", "votes", "reviewers"), "not recorded"),
     }
 )
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -49,6 +49,7 @@ def render_documents(said: Mapping[str, Any]) -> dict[str, bytes]:
         "removed": said["removals"],
         "policy": said.get("policy") or {},
         "evaluation_sets": said.get("evaluation_sets") or {},
+        "states": said.get("item_states") or {},
     }
     return {name: _environment().get_template(file).render(facts).encode() for name, file in DOCUMENTS.items()}
 

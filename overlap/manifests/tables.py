@@ -35,21 +35,25 @@ def read_list(path: Path) -> dict[int, str]:
 
 
 def removals_table(path: Path) -> pa.Table:
-    """Read a release's removals.csv.
+    """Read a release's removals.csv; older ones do not say what was not asked, and lack these columns.
 
     Raises:
         DataError: it is no CSV with the columns of REASONED, or a cell does not fit its column.
         ValueError: a number is none.
     """
-    rows = [_typed(cells) for _, cells in read_rows(path, REASONED.names)]
-    return as_table(rows, REASONED)
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline().rstrip("\r\n").split(",")
+    schema = pa.schema([column for column in REASONED if column.name in header or not column.nullable])
+    rows = [_typed(cells, schema) for _, cells in read_rows(path, schema.names)]
+    return as_table(rows, schema)
 
 
-def _typed(cells: list[str]) -> dict[str, object]:
+def _typed(cells: list[str], schema: pa.Schema) -> dict[str, object]:
     row: dict[str, object] = {}
-    for column, cell in zip(REASONED, cells, strict=True):
+    for column, cell in zip(schema, cells, strict=True):
         number, several = pa.types.is_int64(column.type), pa.types.is_list(column.type)
-        row[column.name] = int(cell) if number else cell.split() if several else cell
+        unknown = number and column.nullable and not cell
+        row[column.name] = None if unknown else int(cell) if number else cell.split() if several else cell
     return row
 
 
@@ -70,6 +74,17 @@ def overlap_rows(folder: Path, said: Mapping[str, Any]) -> dict[str, tuple[int |
         name: (*queries.get(name, (None, None)), *counts) for name, counts in counted.items()
     }
     return rows | {TOTAL: tuple(sum(row[place] or 0 for row in rows.values()) for place in range(4))}
+
+
+def _not_asked(said: Mapping[str, Any]) -> dict[str, str]:
+    """Return the queries that nobody was asked about to the end, as text, by evaluation set and in all.
+
+    Nothing for a release of an older version, which did not count them.
+    """
+    counted = {name: figures.get("not_asked_queries") for name, figures in (said.get("evaluation_sets") or {}).items()}
+    if None in counted.values() or not counted:
+        return {}
+    return {**{name: str(n) for name, n in counted.items()}, TOTAL: str(sum(counted.values()))}
 
 
 def size_rows(folder: Path, said: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -95,10 +110,13 @@ def table_findings(folder: Path, said: Mapping[str, Any]) -> list[str]:
     findings = []
     try:
         if (folder / "table2.csv").is_file():
-            rows = {cells[0]: tuple(cells[1:]) for _, cells in read_rows(folder / "table2.csv", _OVERLAP_COLUMNS)}
-            findings += _compare(
-                "table2.csv", rows, {name: _text(row) for name, row in overlap_rows(folder, said).items()}
-            )
+            counted = {name: _text(row) for name, row in overlap_rows(folder, said).items()}
+            columns = list(_OVERLAP_COLUMNS)
+            if not_asked := _not_asked(said):
+                columns.append("n_not_asked")
+                counted = {name: (*row, not_asked.get(name, "")) for name, row in counted.items()}
+            rows = {cells[0]: tuple(cells[1:]) for _, cells in read_rows(folder / "table2.csv", columns)}
+            findings += _compare("table2.csv", rows, counted)
         if (folder / "table3.csv").is_file():
             sizes = [tuple(cells[1:]) for _, cells in read_rows(folder / "table3.csv", _SIZES_COLUMNS)]
             expected = map(_text, size_rows(folder, said))

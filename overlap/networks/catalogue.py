@@ -23,7 +23,7 @@ from overlap.networks.settings import (
     TokenSettings,
     YokooSettings,
 )
-from overlap.networks.weights import check_weights, read_weights
+from overlap.weights import check_weights, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -164,7 +164,7 @@ def load_network(
 ) -> nn.Module:
     """Build a network with the weights of a file, in evaluation mode.
 
-    The file is a state_dict saved by torch.save, of the whole network or, for the plain network, in torchvision's
+    The file holds a state_dict (see ``read_weights``) of the whole network or, for the plain network, in torchvision's
     layout of its trunk alone (a classifier in it is left aside). No code in it is run.
 
     Args:
@@ -202,7 +202,7 @@ def load_trunk(network: nn.Module, path: Path) -> None:
         ConfigError: there is no such file, it is not what its published name says, or it holds another trunk.
     """
     check_published(path)
-    _put_trunk(network, read_weights(path), name="the network's trunk", path=path)
+    _put_trunk(network, read_weights(path, key="network.weights"), name="the network's trunk", path=path)
 
 
 def _find(name: str) -> tuple[Callable[[], Trunk], Callable[[Trunk, int | None, Any], nn.Module], Settings]:
@@ -231,7 +231,7 @@ def _is_trunk(weights: Mapping[str, Tensor]) -> bool:
 
 
 def _saved_dimensions(weights: Mapping[str, Tensor]) -> int | None:
-    return len(weights["whiten.bias"]) if "whiten.bias" in weights else None
+    return weights["whiten.bias"].numel() if "whiten.bias" in weights else None
 
 
 def _check_nothing_else(network: nn.Module, *, name: str, path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 from overlap.errors import ConfigError
 from overlap.networks.catalogue import NETWORKS, build_network, for_inference
 from overlap.networks.settings import Settings
-from overlap.networks.weights import check_weights, read_checkpoint
+from overlap.weights import check_tensors, check_weights, read_checkpoint, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
+_MOST_DIMENSIONS = 65_536
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def read_saved(path: Path) -> Saved | None:
         ConfigError: the file is missing, holds no plain tensors, or was written by a newer version.
     """
     content = read_checkpoint(path)
-    if not isinstance(content, dict) or "network" not in content:
+    if not isinstance(content, dict) or "format" not in content or "network" not in content:
         return None
     if content.get("format") != FORMAT:
         raise ConfigError(
@@ -128,13 +129,15 @@ def read_saved(path: Path) -> Saved | None:
     try:
         network, training = content["network"], content.get("training")
         settings = make_settings(network["name"], network["settings"])
-        spec = NetworkSpec(network["name"], int(network["dimensions"]), settings)
+        spec = NetworkSpec(network["name"], _require_size(network["dimensions"]), settings)
         if training is None:
             return Saved(spec)
         landmark_ids = tuple(content["landmark_ids"].tolist())
         return Saved(spec, landmark_ids, training["set"], training["seed"], training["steps"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path} is a damaged checkpoint ({type(error).__name__}: {error}); train again") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except Exception as error:  # any value may be of any kind
+        raise ConfigError(f"{path} is a damaged checkpoint ({type(error).__name__}: {error}); train again") from error
 
 
 def open_saved(path: Path, saved: Saved, *, device: str = "cpu") -> nn.Module:
@@ -159,28 +162,46 @@ def load_saved(network: nn.Module, path: Path, saved: Saved, *, name: str) -> No
     """
     if saved.spec.name != name:
         raise ConfigError(f"{path} holds {saved.spec.name}, not {name}; name a checkpoint of that network")
-    weights = read_checkpoint(path)["state_dict"]
+    weights = read_weights(path)
     advice = "give the network the dimensions and settings that it was trained with"
     check_weights(network.state_dict(), weights, name=name, source=str(path), advice=advice)
     network.load_state_dict(weights)
 
 
-def read_classifier(path: Path, landmark_ids: Sequence[int]) -> Tensor:
+def read_classifier(path: Path, landmark_ids: Sequence[int]) -> Tensor | None:
     """Return the (dimensions, landmarks) classifier of a checkpoint, columns in the order of the given landmarks.
 
+    None for a checkpoint of weights of which no training is known, such as a converted one.
+
     Raises:
-        ConfigError: the checkpoint was not trained on one of them.
+        ConfigError: the checkpoint was not trained on one of them, or its classifier is damaged.
     """
     content = read_checkpoint(path)
-    columns = {landmark_id: column for column, landmark_id in enumerate(content["landmark_ids"].tolist())}
+    if "landmark_ids" not in content:
+        return None
+    known, classifier = content["landmark_ids"].tolist(), content.get("classifier")
+    if getattr(classifier, "shape", None) != (content["network"]["dimensions"], len(known)):
+        raise ConfigError(
+            f"{path} is a damaged checkpoint: its classifier is not one of {len(known)} landmarks; set "
+            'training.classifier = "new" to begin without it'
+        )
+    check_tensors({"classifier": classifier}, path=path)
+    columns = {landmark_id: column for column, landmark_id in enumerate(known)}
     missing = [landmark_id for landmark_id in landmark_ids if landmark_id not in columns]
     if missing:
         raise ConfigError(
             f"{path} was trained on {len(columns)} landmarks without {missing[0]} and {len(missing) - 1} others of "
-            "this training set; train from the backbone's weights, or on the landmarks that the checkpoint knows"
+            'this training set; set training.classifier = "new" to begin with another classifier, or train on the '
+            "landmarks that the checkpoint knows"
         )
-    chosen: Tensor = content["classifier"][:, [columns[landmark_id] for landmark_id in landmark_ids]]
+    chosen: Tensor = classifier[:, [columns[landmark_id] for landmark_id in landmark_ids]]
     return chosen
+
+
+def _require_size(dimensions: int) -> int:
+    if not 1 <= int(dimensions) <= _MOST_DIMENSIONS:
+        raise ValueError(f"{dimensions} dimensions")
+    return int(dimensions)
 
 
 def _content(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> dict[str, Any]:

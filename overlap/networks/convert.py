@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from overlap.errors import ConfigError
 from overlap.networks.catalogue import build_network
 from overlap.networks.settings import Settings
-from overlap.networks.weights import COUNTER, check_weights
+from overlap.weights import COUNTER, check_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

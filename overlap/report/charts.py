@@ -12,16 +12,16 @@ HEIGHT = 240
 _LEFT, _TOP, _BOTTOM, _RIGHT = 48, 22, 34, 8
 _BASE: float = HEIGHT - _BOTTOM
 _BINS = 40
-_WORDS = MappingProxyType({"confirmed": "confirmed", "rejected": "not confirmed", "unreviewed": "without a vote"})
+_WORDS = MappingProxyType({"confirmed": "confirmed", "rejected": "rejected", "undecided": "not asked"})
 
 
 @dataclass(frozen=True)
 class ScoreSplit:
-    """Hold scores in [0, 1] of verified pairs, by what people said of them, and the threshold in force."""
+    """Hold scores in [0, 1] of verified pairs, by what became of them, and the threshold in force."""
 
     confirmed: tuple[float, ...] = ()
     rejected: tuple[float, ...] = ()
-    unreviewed: tuple[float, ...] = ()
+    undecided: tuple[float, ...] = ()
     threshold: float | None = None
 
 
@@ -74,7 +74,7 @@ class CountBar:
 def score_chart(scores: ScoreSplit) -> ScoreChart | None:
     """Lay out the histogram; None without scores.
 
-    Confirmed pairs stand at the bottom, rejected ones on top of them, pairs without a vote above. Many more pairs lie
+    Confirmed pairs stand at the bottom, rejected ones on top of them, pairs that are neither above. Many more pairs lie
     at low scores than at high ones, so heights grow with the square root of the count of the whole column.
     """
     groups = {kind: getattr(scores, kind) for kind in _WORDS}

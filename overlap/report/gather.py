@@ -1,25 +1,23 @@
 """From the tables to what the page shows: landmarks with their galleries, scores by what people said, counts.
 
-A pair is *confirmed* here when it is evidence of a removal, or when a counting vote confirms it. The removal policy may
-ask for more; what it kept all the same is shown as suspicious.
+What is confirmed, and what goes and why, is read from DECISIONS and OUTCOMES. A landmark with confirmed or well
+verified pairs that stays is shown as suspicious.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.report.charts import ScoreSplit
-from overlap.report.page import Gallery, LandmarkView, PairView, QuarantinedPhoto
-from overlap.tables import ANSWERS, CONFIRMING, STATUSES
+from overlap.report.page import Beaten, Gallery, LandmarkView, PairView, QuarantinedPhoto
+from overlap.tables import ANSWERS, STATUSES
 
 Pair: TypeAlias = tuple[str, str | None, str | None]
 Views: TypeAlias = list[tuple[Pair, PairView]]
-_UNKNOWN: Mapping[str, Any] = MappingProxyType({"landmark_name": "", "n_images": 0})
 _PAIR_COLUMNS = ("evaluation_set", "query_id", "image_id")
 
 
@@ -38,20 +36,18 @@ class Evidence:
     """Hold the tables that the landmarks of a page are gathered from.
 
     Args:
-        removals: REMOVALS.
-        items: REVIEW_ITEMS.
+        items: DECISIONS.
+        landmarks: OUTCOMES.
         votes: VOTES that count, that is without those that a later one supersedes.
         verified: VERIFIED.
-        landmarks: LANDMARKS.
         threshold: the score from which a verified pair counts as found.
         photos: photos by landmark, for landmarks that were removed by their name and have no pair to show.
     """
 
-    removals: pa.Table
     items: pa.Table
+    landmarks: pa.Table
     votes: pa.Table
     verified: pa.Table
-    landmarks: pa.Table
     threshold: float
     photos: Mapping[int, Sequence[str]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
@@ -78,38 +74,40 @@ def gather_landmarks(evidence: Evidence) -> Landmarks:
     """
     answers = _answers_by_item(evidence.votes)
     pairs = _pairs_by_landmark(evidence, answers)
-    known = {row["landmark_id"]: row for row in evidence.landmarks.to_pylist()}
-    removals = sorted(evidence.removals.to_pylist(), key=lambda row: (-row["n_images"], row["landmark_id"]))
-    gone = {row["landmark_id"] for row in removals}
-    wholes = _judged_whole(evidence.items, answers, known, gone)
+    outcomes = {row["landmark_id"]: row for row in evidence.landmarks.to_pylist()}
+    removals = sorted(
+        (row for row in outcomes.values() if row["removed"]), key=lambda row: (-row["n_images"], row["landmark_id"])
+    )
+    wholes = _judged_whole(evidence.items, answers, outcomes)
     candidates = {view.landmark_id: view.answers for view in wholes}
     kept = sorted(
-        (i for i in pairs if i not in gone and _is_suspicious(pairs[i], evidence.threshold)), key=_worst(pairs)
+        (i for i in pairs if not outcomes[i]["removed"] and _is_suspicious(pairs[i], evidence.threshold)),
+        key=_worst(pairs),
     )
+    names = {landmark_id: row["landmark_name"] for landmark_id, row in outcomes.items()}
     return Landmarks(
         removed=tuple(_removed(row, pairs, candidates, evidence) for row in removals),
-        kept=tuple(_kept(i, pairs[i], known, evidence.limits) for i in kept[: evidence.limits.kept_landmarks]),
+        kept=tuple(
+            _kept(outcomes[i], pairs[i], names, evidence.limits) for i in kept[: evidence.limits.kept_landmarks]
+        ),
         n_kept=len(kept),
         text=tuple(view for view in wholes if view.origin not in ("closure", "audit")),
         proposed=tuple(view for view in wholes if view.origin == "closure"),
     )
 
 
-def split_scores(verified: pa.Table, items: pa.Table, votes: pa.Table, *, threshold: float | None) -> ScoreSplit:
-    """Split the scores of verified pairs with status ok into confirmed, rejected and not voted on.
+def split_scores(verified: pa.Table, items: pa.Table, *, threshold: float | None) -> ScoreSplit:
+    """Split the scores of verified pairs with status ok into confirmed, rejected, and undecided or never queued.
 
     Args:
         verified: VERIFIED.
-        items: REVIEW_ITEMS.
-        votes: VOTES that count. A pair is confirmed by one confirming vote, rejected by votes without one.
+        items: DECISIONS.
     """
-    answers = _answers_by_item(votes)
-    pair_answers = {_pair(row): answers[row["item_id"]] for row in items.to_pylist() if row["item_id"] in answers}
-    groups: dict[str, list[float]] = {"confirmed": [], "rejected": [], "unreviewed": []}
+    states = {_pair(row): row["state"] for row in items.select([*_PAIR_COLUMNS, "state"]).to_pylist()}
+    groups: dict[str, list[float]] = {"confirmed": [], "rejected": [], "undecided": []}
     for row in verified.filter(pc.equal(verified["status"], "ok")).select([*_PAIR_COLUMNS, "score"]).to_pylist():
-        said = pair_answers.get(_pair(row))
-        kind = "unreviewed" if said is None else "confirmed" if CONFIRMING & said.keys() else "rejected"
-        groups[kind].append(row["score"])
+        state = states.get(_pair(row))
+        groups[state if state in ("confirmed", "rejected") else "undecided"].append(row["score"])
     return ScoreSplit(**{kind: tuple(scores) for kind, scores in groups.items()}, threshold=threshold)
 
 
@@ -143,7 +141,6 @@ def _answers_by_item(votes: pa.Table) -> dict[str, Counter[str]]:
 def _pairs_by_landmark(evidence: Evidence, answers: Mapping[str, Counter[str]]) -> dict[int, Views]:
     """Return every pair that was queued for review, with its verification and its answers."""
     checks = _verified_of(evidence)
-    proofs = {item for cell in evidence.removals["evidence"].to_pylist() for item in cell}
     pairs: dict[int, Views] = defaultdict(list)
     for row in evidence.items.to_pylist():
         if row["query_id"] is None or row["image_id"] is None:
@@ -156,7 +153,7 @@ def _pairs_by_landmark(evidence: Evidence, answers: Mapping[str, Counter[str]]) 
             n_inliers=check.get("n_inliers"),
             n_matches=check.get("n_matches"),
             answers=dict(said),
-            confirmed=row["item_id"] in proofs or bool(CONFIRMING & said.keys()),
+            state=row["state"],
         )
         pairs[row["landmark_id"]].append((_pair(row), view))
     return dict(pairs)
@@ -171,18 +168,19 @@ def _verified_of(evidence: Evidence) -> dict[Pair, dict[str, Any]]:
 
 
 def _judged_whole(
-    items: pa.Table, answers: Mapping[str, Counter[str]], known: Mapping[int, Mapping[str, Any]], gone: set[int]
+    items: pa.Table, answers: Mapping[str, Counter[str]], outcomes: Mapping[int, Mapping[str, Any]]
 ) -> tuple[LandmarkView, ...]:
     views = [
         LandmarkView(
             landmark_id=row["landmark_id"],
-            name=known.get(row["landmark_id"], _UNKNOWN)["landmark_name"],
+            name=outcomes[row["landmark_id"]]["landmark_name"],
             evaluation_set="",
             origin=row["origin"],
-            n_images=known.get(row["landmark_id"], _UNKNOWN)["n_images"],
+            n_images=outcomes[row["landmark_id"]]["n_images"],
             reason="",
+            state=row["state"],
             answers=dict(answers.get(row["item_id"], {})),
-            removed=row["landmark_id"] in gone,
+            removed=outcomes[row["landmark_id"]]["removed"],
         )
         for row in items.to_pylist()
         if row["query_id"] is None
@@ -196,7 +194,7 @@ def _removed(
     candidates: Mapping[int, Mapping[str, int]],
     evidence: Evidence,
 ) -> LandmarkView:
-    whole = row["origin"] in _WHY_REMOVED
+    whole = row["origin"] in _WHOLE
     galleries = _galleries(pairs.get(row["landmark_id"], []), evidence.limits)
     if whole and not galleries:
         galleries = _album(evidence.photos.get(row["landmark_id"], ()), evidence.limits)
@@ -206,7 +204,7 @@ def _removed(
         evaluation_set=row["evaluation_set"],
         origin=row["origin"],
         n_images=row["n_images"],
-        reason=_reason(row),
+        reason=_sentence(row["reason"]),
         galleries=galleries[: evidence.limits.galleries_per_landmark],
         n_galleries=len(galleries),
         answers=candidates.get(row["landmark_id"], {}) if whole else {},
@@ -214,59 +212,39 @@ def _removed(
     )
 
 
-_WHY_REMOVED: Mapping[str, str] = MappingProxyType(
-    {
-        "text": "Its name holds a word of the evaluation set's place",
-        "closure": "Its photos or its name link it to a landmark that is in an evaluation set",
-        "audit": "The audit of kept landmarks put it beside the evaluation sets",
-    }
-)
+_WHOLE = ("text", "closure", "audit")
 
 
-def _reason(row: Mapping[str, Any]) -> str:
-    if row["origin"] in _WHY_REMOVED:
-        return f"{_WHY_REMOVED[row['origin']]}, and reviewers found it there."
-    photos = "1 photo is" if row["n_confirmed"] == 1 else f"{row['n_confirmed']:,} photos are"
-    queries = "1 query" if row["n_queries"] == 1 else f"{row['n_queries']:,} queries"
-    return f"{photos} confirmed to show the landmark of {queries}."
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
-def _kept(
-    landmark_id: int,
-    pairs: Views,
-    known: Mapping[int, Mapping[str, Any]],
-    limits: Limits,
-) -> LandmarkView:
+def _kept(row: Mapping[str, Any], pairs: Views, names: Mapping[int, str], limits: Limits) -> LandmarkView:
     galleries = _galleries(pairs, limits)
-    row = known.get(landmark_id, _UNKNOWN)
     return LandmarkView(
-        landmark_id=landmark_id,
+        landmark_id=row["landmark_id"],
         name=row["landmark_name"],
         evaluation_set=", ".join(sorted({pair[0] for pair, _ in pairs})),
         origin="global",
         n_images=row["n_images"],
-        reason=_suspicion([view for _, view in pairs]),
+        reason=_sentence(row["reason"]),
         galleries=galleries[: limits.galleries_per_landmark],
         n_galleries=len(galleries),
+        beaten=tuple(
+            Beaten(each["evaluation_set"], each["query_id"], each["landmark_id"], names[each["landmark_id"]])
+            for each in row["beaten"]
+        ),
     )
 
 
-def _suspicion(pairs: list[PairView]) -> str:
-    if any(pair.confirmed for pair in pairs):
-        return "Reviewers confirmed a photo, but the policy keeps the landmark."
-    if any(pair.answers for pair in pairs):
-        return "Verified by geometry, but no reviewer confirmed it."
-    return "Verified by geometry; nobody has voted on it yet."
-
-
 def _is_suspicious(pairs: Views, threshold: float) -> bool:
-    return any(view.confirmed or (view.score is not None and view.score >= threshold) for _, view in pairs)
+    return any(_is_confirmed(view) or (view.score is not None and view.score >= threshold) for _, view in pairs)
 
 
 def _worst(pairs: Mapping[int, Views]) -> Callable[[int], tuple[int, float, int]]:
     def key(landmark_id: int) -> tuple[int, float, int]:
         views = [view for _, view in pairs[landmark_id]]
-        return (-sum(view.confirmed for view in views), -max(view.score or 0 for view in views), landmark_id)
+        return (-_n_confirmed(views), -max(view.score or 0 for view in views), landmark_id)
 
     return key
 
@@ -285,16 +263,20 @@ def _galleries(pairs: Views, limits: Limits) -> tuple[Gallery, ...]:
 
 def _album(photos: Sequence[str], limits: Limits) -> tuple[Gallery, ...]:
     """Return the photos of a landmark without a query, or nothing."""
-    shown = tuple(PairView(image_id, confirmed=True) for image_id in photos[: limits.photos_per_gallery])
+    shown = tuple(PairView(image_id, state="confirmed") for image_id in photos[: limits.photos_per_gallery])
     return (Gallery("", None, shown, len(photos)),) if shown else ()
 
 
 def _rank(view: PairView) -> tuple[bool, float, str]:
-    return (not view.confirmed, -(view.score or 0), view.image_id)
+    return (not _is_confirmed(view), -(view.score or 0), view.image_id)
+
+
+def _is_confirmed(view: PairView) -> bool:
+    return view.state == "confirmed"
 
 
 def _n_confirmed(views: list[PairView]) -> int:
-    return sum(view.confirmed for view in views)
+    return sum(map(_is_confirmed, views))
 
 
 def _best(views: list[PairView]) -> float:

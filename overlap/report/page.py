@@ -51,7 +51,7 @@ class PairView:
     Args:
         score: in [0, 1]; None when the pair was not verified (text candidates).
         answers: reviewers by answer; no names.
-        confirmed: people, or the policy without people, took the pair for the same landmark.
+        state: one of STATES; empty for a photo that is shown without a pair.
     """
 
     image_id: str
@@ -59,7 +59,7 @@ class PairView:
     n_inliers: int | None = None
     n_matches: int | None = None
     answers: Mapping[str, int] = field(default_factory=dict)
-    confirmed: bool = False
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,24 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Beaten:
+    """Name a query that has more confirmed photos of another landmark, and that one."""
+
+    evaluation_set: str
+    query_id: str
+    landmark_id: int
+    name: str
+
+
+@dataclass(frozen=True)
 class LandmarkView:
     """Show a landmark with its evidence.
 
     Args:
         reason: why it was removed, or why it was kept, in a sentence.
         origin: how it was found: global, text or closure.
-        answers: reviewers by answer to the text candidate itself.
+        state: what became of the question about the landmark as a whole; empty where there was none.
+        answers: reviewers by answer to it.
         n_galleries: galleries there are in all, of which ``galleries`` may be the first few.
     """
 
@@ -97,6 +108,8 @@ class LandmarkView:
     n_galleries: int = 0
     answers: Mapping[str, int] = field(default_factory=dict)
     removed: bool = False
+    state: str = ""
+    beaten: tuple[Beaten, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,7 @@ class ReportContent:
         training_set: the training photos' source, handed to the thumbnail callable.
         overlap: Table 2.
         sizes: Table 3.
+        review: how far the review is that the decision rests on, in words.
         facts: what ran on what: counts, versions, policy.
         settings: the config as text, shown as it is.
         removed: removed landmarks.
@@ -186,6 +200,7 @@ class ReportContent:
     training_set: str
     overlap: tuple[OverlapRow, ...]
     sizes: tuple[SizesRow, ...]
+    review: str = ""
     facts: tuple[Fact, ...] = ()
     settings: str = ""
     removed: tuple[LandmarkView, ...] = ()

@@ -38,6 +38,7 @@ class OverlapRow:
         n_duplicated: those of them that show a removed landmark.
         n_landmarks: removed landmarks; one counts once.
         n_images: their photos in train_clean.csv.
+        n_not_asked: further queries that may show a removed landmark: people were not asked about them to the end.
     """
 
     name: str
@@ -45,6 +46,7 @@ class OverlapRow:
     n_duplicated: int | None
     n_landmarks: int
     n_images: int
+    n_not_asked: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ Row = TypeVar("Row", OverlapRow, SizesRow)
 
 
 def overlap_table(
-    removals: pa.Table, *, n_queries: Mapping[str, int], duplicated_queries: Mapping[str, int]
+    removals: pa.Table,
+    *,
+    n_queries: Mapping[str, int],
+    duplicated_queries: Mapping[str, int],
+    not_asked_queries: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[OverlapRow, ...]:
     """Count what was removed, by evaluation set: the paper's Table 2.
 
@@ -93,6 +99,7 @@ def overlap_table(
             evaluation sets; its other rows are not counted again.
         n_queries: queries by evaluation set; its order is the order of the rows.
         duplicated_queries: queries that show a removed landmark; a set that is not named has none.
+        not_asked_queries: queries that may, likewise.
 
     Returns:
         A row an evaluation set, then ``TEXT``, then ``CLOSURE`` and ``AUDIT`` if there is any, then ``TOTAL``.
@@ -103,7 +110,11 @@ def overlap_table(
     _check_sets(removals, n_queries, duplicated_queries)
     counted = _count_once(removals, (*n_queries, *_WHOLE.values()))
     rows = [
-        OverlapRow(name, n_queries.get(name), duplicated_queries.get(name, 0) if name in n_queries else None, *counts)
+        OverlapRow(
+            name, n_queries[name], duplicated_queries.get(name, 0), *counts, n_not_asked=not_asked_queries.get(name, 0)
+        )
+        if name in n_queries
+        else OverlapRow(name, None, None, *counts)
         for name, counts in counted.items()
         if name in n_queries or name == TEXT or counts[0]
     ]
@@ -113,6 +124,7 @@ def overlap_table(
         sum(duplicated_queries.values()),
         sum(row.n_landmarks for row in rows),
         sum(row.n_images for row in rows),
+        sum(row.n_not_asked or 0 for row in rows),
     )
     return (*rows, total)
 
@@ -133,7 +145,10 @@ def compare_rows(found: Sequence[Row], expected: Sequence[Row]) -> list[Differen
 
 
 def overlap_grid(rows: Sequence[OverlapRow]) -> Grid:
-    """Format Table 2 as the paper prints it: ``36 (51%)``, ``1,227``, nothing where there is nothing to count."""
+    """Format Table 2 as the paper prints it: ``36 (51%)``, ``1,227``, nothing where there is nothing to count.
+
+    Where people were not asked about further queries to the end it is ``8 (22%), and 15 not asked``.
+    """
     cells = tuple(
         (row.name, _number(row.n_queries), _share(row), _number(row.n_landmarks), _number(row.n_images)) for row in rows
     )
@@ -240,9 +255,10 @@ def _number(count: int | None) -> str:
 
 
 def _share(row: OverlapRow) -> str:
+    more = f", and {row.n_not_asked:,} not asked" if row.n_not_asked else ""
     if not row.n_queries or row.n_duplicated is None or row.name == TOTAL:
-        return _number(row.n_duplicated)
-    return f"{row.n_duplicated:,} ({row.n_duplicated / row.n_queries:.0%})"
+        return _number(row.n_duplicated) + more
+    return f"{row.n_duplicated:,} ({row.n_duplicated / row.n_queries:.0%}){more}"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

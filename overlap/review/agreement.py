@@ -5,7 +5,7 @@ over such items would flatter nobody in a known direction.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,17 +74,20 @@ class GoldFigures:
     specificity: Figure
 
 
-def judge_gold(votes: Sequence[tuple[str, str, str]], confirms: Mapping[str, bool]) -> dict[str, GoldFigures]:
+def judge_gold(
+    votes: Sequence[tuple[str, str, str]], confirms: Mapping[str, bool], *, confirming: Collection[str] = CONFIRMING
+) -> dict[str, GoldFigures]:
     """Return each reviewer's figures on gold items, by name.
 
     Args:
-        votes: (reviewer, item_id, answer), one a reviewer and item; "unsure" counts as not confirmed.
+        votes: (reviewer, item_id, answer), one a reviewer and item; an answer that confirms is a yes.
         confirms: by item_id whether the known answer confirms.
+        confirming: the answers that confirm.
     """
     tallies: dict[str, Counter[tuple[bool, bool]]] = {}
     for reviewer, item, answer in votes:
         if item in confirms:
-            tallies.setdefault(reviewer, Counter())[confirms[item], answer in CONFIRMING] += 1
+            tallies.setdefault(reviewer, Counter())[confirms[item], answer in confirming] += 1
     return {
         name: GoldFigures(
             proportion(tally[True, True], tally[True, True] + tally[True, False]),

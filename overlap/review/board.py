@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from overlap.review.fate import Asked, BoolArray, IntArray, Rule, find_needed
-from overlap.review.schema import ITEMS, SECOND_LOOKS, VOTE_LOG
+from overlap.decisions.fate import Asked, BoolArray, Fate, IntArray, Votes, find_fate, number_items
+from overlap.decisions.rule import Rule
+from overlap.review.schema import IMPORTS, ITEMS, SECOND_LOOKS, VOIDS, VOTE_LOG, is_asked, stands
 from overlap.review.store import ReviewStore
-from overlap.tables import CONFIRMING, WITHDRAWN
+from overlap.tables import REVIEW_ITEMS, WITHDRAWN, as_table
 
 _FAR = 1 << 40
 
@@ -57,20 +58,23 @@ class Board:
     said: dict[str, dict[int, Said]] = field(default_factory=lambda: defaultdict(dict))
     looks: dict[int, int] = field(default_factory=dict)
     sequence: int = 0
+    n_rows: tuple[int, ...] = ()  # items, imports and voids: where their numbers change all is read anew
     _arrays: "_Arrays | None" = None
     _needed: BoolArray | None = None
-    _counts: IntArray = field(default_factory=lambda: np.zeros((3, 0), np.int64))  # yes, votes, votes since a look
+    _counts: IntArray = field(default_factory=lambda: np.zeros((4, 0), np.int64))  # yes, no, votes, those since a look
     _answered: dict[str, BoolArray] = field(default_factory=dict)
     _ranks: dict[str, IntArray] = field(default_factory=dict)
 
     def refresh(self) -> None:
         """Read what came into the database since the last time."""
         with self.store.reading() as connection:
-            n_items = connection.scalar(sa.select(sa.func.count()).select_from(ITEMS)) or 0
-            if n_items != len(self.items):
+            counts = [sa.select(sa.func.count()).select_from(table) for table in (ITEMS, IMPORTS, VOIDS)]
+            n_rows = tuple(connection.scalar(each) or 0 for each in (counts[0].where(is_asked()), *counts[1:]))
+            if n_rows != self.n_rows:
+                self.n_rows = n_rows
                 self._read_items(connection)
             fresh = connection.execute(
-                sa.select(VOTE_LOG).where(VOTE_LOG.c.sequence > self.sequence).order_by(VOTE_LOG.c.sequence)
+                sa.select(VOTE_LOG).where(VOTE_LOG.c.sequence > self.sequence, stands()).order_by(VOTE_LOG.c.sequence)
             ).all()
             looks = {row.landmark_id: row.asked_at_ms for row in connection.execute(sa.select(SECOND_LOOKS))}
         for row in fresh:
@@ -140,7 +144,7 @@ class Board:
         return said.voted_at_ms >= self.looks.get(self.items[row]["landmark_id"], 0)
 
     def _read_items(self, connection: sa.Connection) -> None:
-        rows = connection.execute(sa.select(ITEMS).order_by(ITEMS.c.item_id)).mappings()
+        rows = connection.execute(sa.select(ITEMS).where(is_asked()).order_by(ITEMS.c.item_id)).mappings()
         self.items = [dict(row) for row in rows]
         self.row_of = {row["item_id"]: number for number, row in enumerate(self.items)}
         self.rows_of_group = {}
@@ -152,7 +156,7 @@ class Board:
             )
         self.groups = sorted(self.rows_of_group)
         self.said, self.sequence = defaultdict(dict), 0
-        self._counts, self._answered = np.zeros((3, len(self.items)), np.int64), {}
+        self._counts, self._answered = np.zeros((4, len(self.items)), np.int64), {}
         self._arrays, self._needed, self._ranks = None, None, {}
 
     def _take(self, row: Any) -> None:
@@ -167,13 +171,14 @@ class Board:
 
     def _recount(self, rows: Iterable[int]) -> None:
         self._needed = None
-        confirming = CONFIRMING | ({"unsure"} if self.rule.unsure_confirms else frozenset())
+        confirming, opposing = self.rule.confirming, self.rule.opposing
         for row in rows:
             votes = {name: mine[row] for name, mine in self.said.items() if row in mine}
             counting = [said.answer for said in votes.values() if said.answer != WITHDRAWN]
             answered = {name: self._is_answered(said, row) for name, said in votes.items()}
             self._counts[:, row] = (
                 sum(answer in confirming for answer in counting),
+                sum(answer in opposing for answer in counting),
                 len(counting),
                 sum(answered.values()),
             )
@@ -182,18 +187,30 @@ class Board:
 
     def _all(self) -> "_Arrays":
         if self._arrays is None:
-            self._arrays = _make_arrays(self.items, self.groups, self.rows_of_group, self.order)
+            self._arrays = _make_arrays(self.items, self.groups, self.rows_of_group, order=self.order, rule=self.rule)
         return self._arrays
 
+    def votes(self) -> Votes:
+        """Return the votes on every item that is no gold item, in the order of `real_rows`."""
+        yes, no, voted, _ = self._counts[:, self.real_rows()]
+        return Votes(yes, no, voted)
+
+    def real_rows(self) -> IntArray:
+        """Return the rows of the items that are no gold items."""
+        return np.flatnonzero(~self._all().is_gold)
+
+    def fate(self) -> Fate:
+        """Return what is certain of every item that is no gold item, in the order of `real_rows`."""
+        return find_fate(self._all().asked, self.votes(), self.rule)
+
     def _find_needed(self, arrays: "_Arrays") -> BoolArray:
-        yes, voted, looked = self._counts
-        real = np.flatnonzero(~arrays.is_gold)
-        needed = np.zeros(len(self.items), bool)
-        asked = Asked(arrays.query[real], arrays.landmark[real])
-        needed[real] = find_needed(asked, yes=yes[real], voted=voted[real], rule=self.rule)
+        """Tell which items anybody is still to be asked: for the removals and, these settled, for the figures."""
+        fate, wanted = self.fate(), np.zeros(len(self.items), bool)
+        for_figures = fate.for_figures & (self.rule.figures and not fate.for_removals.any())
+        wanted[self.real_rows()] = fate.for_removals | for_figures
         again = np.isin(arrays.landmark_id, list(self.looks)) | arrays.is_shared
-        wanted: BoolArray = (needed | (again & (looked < self.rule.reviewers))) & ~arrays.is_gold
-        return wanted
+        needed: BoolArray = (wanted | (again & (self._counts[3] < self.rule.reviewers))) & ~arrays.is_gold
+        return needed
 
     def _rank(self, reviewer: str, arrays: "_Arrays") -> IntArray:
         """Return the place of each group: the best group of every landmark first, shuffled, then every second one."""
@@ -216,8 +233,7 @@ class Board:
 
 @dataclass(frozen=True)
 class _Arrays:
-    query: IntArray
-    landmark: IntArray
+    asked: Asked
     landmark_id: IntArray
     group: IntArray
     is_gold: BoolArray
@@ -246,10 +262,9 @@ def is_shared(order: Order, group_id: str) -> bool:
 
 
 def _make_arrays(
-    items: list[dict[str, Any]], groups: list[str], rows_of_group: Mapping[str, list[int]], order: Order
+    items: list[dict[str, Any]], groups: list[str], rows_of_group: Mapping[str, list[int]], *, order: Order, rule: Rule
 ) -> _Arrays:
     number_of = {group: number for number, group in enumerate(groups)}
-    queries = {key: number for number, key in enumerate(sorted({_query(row) for row in items if row["query_id"]}))}
     landmark_id = np.array([row["landmark_id"] for row in items], np.int64)
     is_gold = np.array([row["origin"] == "gold" for row in items], bool)
     shared = {group for group in groups if is_shared(order, group)}
@@ -257,8 +272,7 @@ def _make_arrays(
     marks = np.array([row["landmark_id"] for row in first], np.int64)
     scores = [-(row["score"] if row["score"] is not None else math.inf) for row in first]
     return _Arrays(
-        query=np.array([queries[_query(row)] if row["query_id"] else -1 for row in items], np.int64),
-        landmark=np.unique(landmark_id, return_inverse=True)[1].reshape(-1).astype(np.int64),
+        asked=number_items(as_table([row for row in items if row["origin"] != "gold"], REVIEW_ITEMS), rule),
         landmark_id=landmark_id,
         group=np.array([number_of[row["group_id"]] for row in items], np.int64),
         is_gold=is_gold,
@@ -277,12 +291,6 @@ def _rounds(landmarks: IntArray, scores: Any) -> IntArray:
     return rounds
 
 
-def _query(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["evaluation_set"], row["query_id"]
-
-
 def items_table(board: Board, rows: list[int]) -> pa.Table:
     """Return the REVIEW_ITEMS of some rows of a board, in their order."""
-    from overlap.tables import REVIEW_ITEMS, as_table
-
     return as_table([board.items[row] for row in rows], REVIEW_ITEMS)

@@ -18,6 +18,10 @@ from overlap.review.votes import make_votes
 from overlap.tables import ANSWERS, WITHDRAWN
 
 
+class NotThereError(ReviewError):
+    """A group or item that is named does not exist."""
+
+
 def now_ms() -> int:
     """Return the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
@@ -51,10 +55,16 @@ class Desk:
 
 
 def next_task(desk: Desk, reviewer: str, *, group_id: str | None = None) -> Task | None:
-    """Show the reviewer a group: the given one if it has anything open, else the next; None when nothing waits."""
+    """Show the reviewer a group: the given one if it has anything open, else the next; None when nothing waits.
+
+    Raises:
+        NotThereError: there is no such group.
+    """
     board, now = desk.board, desk.clock()
     with desk.lock:
         board.refresh()
+        if group_id is not None:
+            check_group(board, group_id)
         skips = read_skips(board.store, reviewer)
         groups = board.next_groups(reviewer, busy=find_leased(board.store, now_ms=now), skips=skips, n=3)
         if group_id is not None and board.open_rows(reviewer, group_id):
@@ -84,6 +94,7 @@ def answer_task(
         The number of votes added: 0 when the same showing was answered before with this client_seq.
 
     Raises:
+        NotThereError: there is no such group or item.
         ReviewError: the lease or an item is not of this showing, or an answer is not a known one.
     """
     board, now = desk.board, desk.clock()
@@ -92,8 +103,9 @@ def answer_task(
         raise ReviewError(f"answer {unknown[0] if unknown else None!r} is not one of {', '.join(ANSWERS)}")
     with desk.lock:
         board.refresh()
-        rows = [board.row_of.get(item, -1) for item in answers]
-        if any(row < 0 or board.items[row]["group_id"] != group_id for row in rows):
+        check_group(board, group_id)
+        rows = [find_row(board, item) for item in answers]
+        if any(board.items[row]["group_id"] != group_id for row in rows):
             raise ReviewError("an answer is on a photo that is not in this group; load the page again")
         votes = make_votes(
             items_table(board, rows),
@@ -119,8 +131,14 @@ def answer_task(
 
 
 def skip_task(desk: Desk, reviewer: str, *, group_id: str) -> None:
-    """Put the group at the end of the reviewer's queue."""
+    """Put the group at the end of the reviewer's queue.
+
+    Raises:
+        NotThereError: there is no such group.
+    """
     with desk.lock:
+        desk.board.refresh()
+        check_group(desk.board, group_id)
         skip_group(desk.board.store, reviewer, group_id, now_ms=desk.clock())
 
 
@@ -154,3 +172,24 @@ def ask_again(desk: Desk, lead: str, *, landmark_id: int) -> None:
         connection.execute(
             sa.insert(SECOND_LOOKS).values(landmark_id=landmark_id, asked_by=lead, asked_at_ms=desk.clock())
         )
+
+
+def find_row(board: Board, item_id: str) -> int:
+    """Return the row of an item.
+
+    Raises:
+        NotThereError: there is no such item.
+    """
+    if item_id not in board.row_of:
+        raise NotThereError("there is no such photo in the queue; load the page again")
+    return board.row_of[item_id]
+
+
+def check_group(board: Board, group_id: str) -> None:
+    """Hold that a group exists.
+
+    Raises:
+        NotThereError: there is no such group.
+    """
+    if group_id not in board.rows_of_group:
+        raise NotThereError("there is no such group in the queue; load the page again")

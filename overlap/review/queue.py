@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.decisions.items import believed
 from overlap.review.ids import group_id, item_id
 from overlap.tables import CANDIDATES, REVIEW_ITEMS, VERIFIED, as_table, checked
 
@@ -34,12 +35,6 @@ def build_items(verified: pa.Table, text: pa.Table, *, threshold: float) -> pa.T
         row = item("", None, None, landmark_id, origin="text", score=None)
         rows.setdefault(str(row["item_id"]), row)
     return sorted_items(as_table(list(rows.values()), REVIEW_ITEMS))
-
-
-def believed(verified: pa.Table, *, threshold: float) -> pa.Table:
-    """Keep the rows of status ok whose score reaches the threshold; a score that is no number never does."""
-    reached = pc.greater_equal(verified["score"], pa.scalar(threshold, pa.float32()))
-    return verified.filter(pc.and_(pc.equal(verified["status"], "ok"), reached))
 
 
 def item(

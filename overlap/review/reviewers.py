@@ -48,6 +48,15 @@ def add_reviewer(store: ReviewStore, name: str, *, role: str, now_ms: int) -> st
     return f"{token_id}.{secret}"
 
 
+def welcome(store: ReviewStore, name: str, *, now_ms: int) -> Reviewer | None:
+    """Return the reviewer of this name, added if nobody has it; None for one who was revoked."""
+    with store.reading() as connection:
+        is_known = connection.scalar(sa.select(REVIEWERS.c.name).where(REVIEWERS.c.name == name)) is not None
+    if not is_known:
+        add_reviewer(store, name, role="reviewer", now_ms=now_ms)
+    return find_reviewer(store, name)
+
+
 def revoke_reviewer(store: ReviewStore, name: str, *, now_ms: int) -> None:
     """Let a person in no more; the votes stay.
 
@@ -80,7 +89,7 @@ def check_token(store: ReviewStore, token: str) -> Reviewer | None:
     from argon2.exceptions import VerificationError
 
     token_id, _, secret = token.strip().partition(".")
-    known = _find(store, REVIEWERS.c.token_id == token_id)
+    known = _find(store, REVIEWERS.c.token_id == token_id) if token_id.isalnum() else None
     try:
         PasswordHasher().verify(known.token_hash if known is not None else _nobody(), secret)
     except VerificationError:
@@ -116,6 +125,23 @@ def session_key(store: ReviewStore) -> str:
             key = secrets.token_hex(32)
             connection.execute(sa.insert(SECRETS).values(name="session", value=key))
     return str(key)
+
+
+def end_session(store: ReviewStore, session: str, *, now_ms: int) -> None:
+    """Let nobody in by this session any more."""
+    with store.writing() as connection:
+        if connection.scalar(_ended(session)) is None:
+            connection.execute(sa.insert(SECRETS).values(name=f"ended {session}", value=str(now_ms)))
+
+
+def has_ended(store: ReviewStore, session: str) -> bool:
+    """Tell whether somebody logged out of this session."""
+    with store.reading() as connection:
+        return connection.scalar(_ended(session)) is not None
+
+
+def _ended(session: str) -> sa.Select[tuple[str]]:
+    return sa.select(SECRETS.c.value).where(SECRETS.c.name == f"ended {session}")
 
 
 def _find(store: ReviewStore, which: sa.ColumnElement[bool]) -> sa.Row[tuple[object, ...]] | None:

@@ -1,7 +1,8 @@
 """The review database: its tables, and how an older one becomes the present one.
 
 The migrations in ``overlap/review/migrations`` make the tables; those here are for queries, and a test holds the two
-together. Votes are append-only: triggers refuse to change or delete one, and a hash chain finds who went around them.
+together. Votes and imports are append-only: triggers refuse to change or delete one, and a hash chain finds who went
+around them.
 """
 
 from pathlib import Path
@@ -12,11 +13,12 @@ import sqlalchemy as sa
 from overlap.errors import ReviewError
 from overlap.tables import ANSWERS, WITHDRAWN
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration."""
 
 metadata = sa.MetaData()
 
+# `import_number` is that of the import that brought the item; none once 'curate' or the app's gold asked for it.
 ITEMS = sa.Table(
     "items",
     metadata,
@@ -28,6 +30,7 @@ ITEMS = sa.Table(
     sa.Column("landmark_id", sa.BigInteger, nullable=False),
     sa.Column("origin", sa.String, nullable=False),
     sa.Column("score", sa.Float),
+    sa.Column("import_number", sa.Integer),
 )
 
 # `evaluation_set` stands here too, because the file of a vote on a text candidate may name one and its item does not.
@@ -55,6 +58,43 @@ VOTE_LOG = sa.Table(
     sa.CheckConstraint("reviewer <> ''", name="reviewer_given"),
     sa.UniqueConstraint("lease", "client_seq", "item_id", name="one_vote_a_showing"),
     sqlite_autoincrement=True,
+)
+
+# A vote file that was imported. Imports and what declares them void are numbered together, in the order in which they
+# are links of the votes' chain, each after the vote whose sequence is `after`. `votes_sha256` is over the vote_ids of
+# its IMPORTED rows.
+IMPORTS = sa.Table(
+    "imports",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("file", sa.String, nullable=False),
+    sa.Column("file_sha256", sa.String, nullable=False),
+    sa.Column("n_votes", sa.Integer, nullable=False),
+    sa.Column("votes_sha256", sa.String, nullable=False),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("after", sa.BigInteger, nullable=False),
+    sa.Column("chain", sa.String, nullable=False),
+)
+
+VOIDS = sa.Table(
+    "voids",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("import_number", sa.Integer, sa.ForeignKey("imports.number"), nullable=False, unique=True),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("after", sa.BigInteger, nullable=False),
+    sa.Column("chain", sa.String, nullable=False),
+)
+
+# The votes of each import; those that came with an earlier one too, but none that was cast here.
+IMPORTED = sa.Table(
+    "imported",
+    metadata,
+    sa.Column("vote_id", sa.String, sa.ForeignKey("votes.vote_id"), primary_key=True),
+    sa.Column("import_number", sa.Integer, sa.ForeignKey("imports.number"), primary_key=True, index=True),
 )
 
 # One row: how many votes there are and the last link of their chain, so that missing last rows are found too.
@@ -116,12 +156,28 @@ GOLD = sa.Table(
     sa.Column("confirms", sa.Boolean, nullable=False),
 )
 
+# What the server alone may know: the key that signs sessions, and which of those it signed have ended.
 SECRETS = sa.Table(
     "secrets",
     metadata,
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("value", sa.String, nullable=False),
 )
+
+
+def stands() -> sa.ColumnElement[bool]:
+    """Tell of a row of VOTE_LOG whether it is not void: cast here, or brought by an import that is not void."""
+    void = sa.select(VOIDS.c.import_number)
+    brought = sa.select(IMPORTED.c.vote_id)
+    return VOTE_LOG.c.vote_id.not_in(brought.where(IMPORTED.c.import_number.in_(void))) | VOTE_LOG.c.vote_id.in_(
+        brought.where(IMPORTED.c.import_number.not_in(void))
+    )
+
+
+def is_asked() -> sa.ColumnElement[bool]:
+    """Tell of a row of ITEMS whether it is a question: not one that only votes of a void import brought up."""
+    void = ITEMS.c.import_number.in_(sa.select(VOIDS.c.import_number))
+    return ITEMS.c.import_number.is_(None) | ~void | ITEMS.c.item_id.in_(sa.select(VOTE_LOG.c.item_id).where(stands()))
 
 
 def is_present(connection: sa.Connection) -> bool:

@@ -3,7 +3,8 @@
 Votes are append-only: the database itself refuses to change or delete one. A reviewer's vote on an item counts when it
 is the last of that reviewer on that item, by ``voted_at`` and then by order of arrival; so vote files may arrive in
 any order and lead to the same decision, and at most one vote per reviewer and item counts, by construction. A last
-vote of ``withdrawn`` takes the earlier one back, and then none counts.
+vote of ``withdrawn`` takes the earlier one back, and then none counts. A vote that only void imports brought is in the
+log, and for all that counts and is asked it is as if it were not.
 """
 
 import math
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -25,8 +27,20 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool
 from overlap.errors import ConfigError, ReviewError
 from overlap.review.chain import chained, find_breaks
 from overlap.review.ids import vote_id
+from overlap.review.imports import (
+    Import,
+    Source,
+    find_changed_imports,
+    find_imported,
+    list_imports,
+    next_number,
+    read_entries,
+    record_import,
+    void_import,
+    void_reasons,
+)
 from overlap.review.queue import find_changed_items, sorted_items
-from overlap.review.schema import GOLD, ITEMS, LOG_HEAD, VOTE_LOG, is_present, migrate
+from overlap.review.schema import GOLD, ITEMS, LOG_HEAD, VOTE_LOG, is_asked, is_present, migrate, stands
 from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, checked
 
 _BATCH = 5000  # SQLite takes 32,766 parameters a statement
@@ -94,32 +108,56 @@ class ReviewStore:
         """
         return self._add(votes, [], _cast, admit=admit, shown={"lease": lease, "client_seq": client_seq})
 
-    def merge_votes(self, items: pa.Table, votes: pa.Table) -> int:
+    def merge_votes(self, items: pa.Table, votes: pa.Table, *, source: Source | None = None) -> int:
         """Add VOTES from elsewhere with the items they are on, all or none; what is there already stays as it is.
 
         A vote that names none supersedes the reviewer's vote before it on the same item, by voted_at, then by order.
 
+        Args:
+            source: writes the votes down as an import, which `void` can take back; it brings void ones back.
+
         Returns:
-            The number of votes added.
+            The number of votes added or brought back.
 
         Raises:
             VoteRefusedError: as for `append_votes`, or `supersedes` names no earlier vote of the reviewer on the item.
         """
-        return self._add(votes, checked(items, REVIEW_ITEMS).to_pylist(), _merged)
+        return self._add(votes, checked(items, REVIEW_ITEMS).to_pylist(), _merged, source=source)
+
+    def imports(self) -> list[Import]:
+        """Return the imports that were written down, in order."""
+        with self.reading() as connection:
+            return list_imports(connection)
+
+    def void(self, number: int, *, reason: str, who: str, now_ms: int) -> int:
+        """Declare an import void, for good, and return how many votes count no more.
+
+        Raises:
+            ReviewError: there is no such import, it is void already, or no reason is given.
+        """
+        with self.writing() as connection:
+            return void_import(connection, number, reason=reason, who=who, now_ms=now_ms)
+
+    def void_reasons(self) -> dict[str, str]:
+        """Return, by vote_id, why a vote is void."""
+        with self.reading() as connection:
+            return void_reasons(connection)
 
     def read_items(self) -> pa.Table:
         """Return REVIEW_ITEMS: pairs by evaluation set, query, landmark and photo, then text candidates; no gold."""
-        return sorted_items(checked(self._select(sa.select(ITEMS).where(ITEMS.c.origin != "gold")), REVIEW_ITEMS))
+        return sorted_items(
+            checked(self._select(_read_items().where(ITEMS.c.origin != "gold", is_asked())), REVIEW_ITEMS)
+        )
 
     def read_gold(self) -> tuple[pa.Table, dict[str, bool]]:
         """Return the gold REVIEW_ITEMS and, by item_id, whether the known answer confirms."""
-        items = self._select(sa.select(ITEMS).where(ITEMS.c.item_id.in_(sa.select(GOLD.c.item_id))))
+        items = self._select(_read_items().where(ITEMS.c.item_id.in_(sa.select(GOLD.c.item_id))))
         with self.reading() as connection:
             confirms = {item: bool(known) for item, known in connection.execute(sa.select(GOLD))}
         return sorted_items(checked(items, REVIEW_ITEMS)), confirms
 
     def read_votes(self) -> pa.Table:
-        """Return all VOTES in order of arrival, superseded ones, withdrawals and those on gold items too."""
+        """Return all VOTES in order of arrival; superseded and void ones, withdrawals and those on gold items too."""
         return _as_votes(self._select(_read_votes()))
 
     def counting_votes(self) -> pa.Table:
@@ -134,7 +172,7 @@ class ReviewStore:
         """Return, by item_id, the vote_id of the reviewer's last vote, withdrawn or not: the next must supersede it."""
         with self.reading() as connection:
             order = (VOTE_LOG.c.voted_at_ms, VOTE_LOG.c.sequence)
-            mine = sa.select(VOTE_LOG.c.item_id, VOTE_LOG.c.vote_id).where(VOTE_LOG.c.reviewer == reviewer)
+            mine = sa.select(VOTE_LOG.c.item_id, VOTE_LOG.c.vote_id).where(VOTE_LOG.c.reviewer == reviewer, stands())
             rows = connection.execute(mine.where(VOTE_LOG.c.item_id.in_(item_ids)).order_by(*order))
             return {row.item_id: row.vote_id for row in rows}
 
@@ -152,7 +190,9 @@ class ReviewStore:
                 connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             n_votes, head = connection.execute(sa.select(LOG_HEAD.c.n_votes, LOG_HEAD.c.chain)).one()
             votes = map(dict, connection.execute(sa.select(VOTE_LOG).order_by(VOTE_LOG.c.sequence)).mappings())
-            breaks = find_breaks(votes, n_votes=n_votes, head=head, expect=expect)
+            entries = merge(votes, read_entries(connection), key=_place)
+            breaks = find_breaks(entries, n_votes=n_votes, head=head, expect=expect)
+            breaks += find_changed_imports(connection)
             breaks += find_changed_items(map(dict, connection.execute(sa.select(ITEMS)).mappings()))
         return n_votes, head, breaks
 
@@ -164,16 +204,22 @@ class ReviewStore:
         *,
         admit: Callable[[sa.Connection], bool] = lambda connection: True,
         shown: Mapping[str, Any] = MappingProxyType({}),
+        source: Source | None = None,
     ) -> int:
         rows = _as_rows(votes)
         with self.writing() as connection:
             if not admit(connection):
                 return 0
-            _put_items(connection, items, renew=False)
+            number = None if source is None else next_number(connection)
+            _put_items(connection, [{**row, "import_number": number} for row in items], renew=False)
             _check(rows, _known_items(connection, rows))
-            new = link(rows, *_known_votes(connection, rows))
+            given = set() if source is None else {row["vote_id"] for row in rows}
+            known, back, history = _known_votes(connection, rows, given=given)
+            new = link(rows, known.copy(), history)
             _append(connection, [{"lease": None, "client_seq": None, **row, **shown} for row in new])
-        return len(new)
+            if source is not None and number is not None and (new or back):
+                record_import(connection, number, source, (given - known) | find_imported(connection, given & known))
+        return len(new) + len(back)
 
     def _select(self, statement: sa.Select[Any]) -> pa.Table:
         with self.reading() as connection:
@@ -283,7 +329,7 @@ def _put_items(connection: sa.Connection, rows: list[_Row], *, renew: bool) -> N
         return
     insert = _dialect(connection).insert(ITEMS)
     if renew:
-        new = {"origin": insert.excluded.origin, "score": insert.excluded.score}
+        new = {"origin": insert.excluded.origin, "score": insert.excluded.score, "import_number": None}
         connection.execute(insert.on_conflict_do_update(index_elements=["item_id"], set_=new), rows)
     else:
         connection.execute(insert.on_conflict_do_nothing(index_elements=["item_id"]), rows)
@@ -302,12 +348,17 @@ def _append(connection: sa.Connection, rows: list[_Row]) -> None:
     connection.execute(sa.update(LOG_HEAD).values(n_votes=n_votes + len(new), chain=new[-1]["chain"]))
 
 
+def _place(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the place of an entry in the log: an import or void comes after the vote that it names."""
+    return (entry["after"], entry["number"]) if "kind" in entry else (entry["sequence"], 0)
+
+
 def _last() -> sa.Select[Any]:
     place = sa.func.row_number().over(
         partition_by=(VOTE_LOG.c.item_id, VOTE_LOG.c.reviewer),
         order_by=(VOTE_LOG.c.voted_at_ms.desc(), VOTE_LOG.c.sequence.desc()),
     )
-    placed = sa.select(VOTE_LOG.c.sequence, VOTE_LOG.c.answer, place.label("place")).subquery()
+    placed = sa.select(VOTE_LOG.c.sequence, VOTE_LOG.c.answer, place.label("place")).where(stands()).subquery()
     return sa.select(placed.c.sequence).where(placed.c.place == 1, placed.c.answer != WITHDRAWN)
 
 
@@ -318,17 +369,24 @@ def _known_items(connection: sa.Connection, rows: list[_Row]) -> set[str]:
     return found
 
 
-def _known_votes(connection: sa.Connection, rows: list[_Row]) -> tuple[set[str], _History]:
-    columns = (VOTE_LOG.c.reviewer, VOTE_LOG.c.item_id, VOTE_LOG.c.voted_at_ms, VOTE_LOG.c.sequence, VOTE_LOG.c.vote_id)
-    known: set[str] = set()
+def _known_votes(
+    connection: sa.Connection, rows: list[_Row], *, given: set[str]
+) -> tuple[set[str], set[str], _History]:
+    """Return the votes on the rows' items, those of them that are void and now given again, and who said what."""
+    columns = [VOTE_LOG.c[name] for name in ("reviewer", "item_id", "voted_at_ms", "sequence", "vote_id")]
+    known, back = set[str](), set[str]()
     history: _History = defaultdict(list)
     for batch in _batches({row["item_id"] for row in rows}):
-        for reviewer, item, *vote in connection.execute(sa.select(*columns).where(VOTE_LOG.c.item_id.in_(batch))):
-            known.add(vote[-1])
-            history[reviewer, item].append((vote[0], vote[1], vote[2]))
+        said = sa.select(*columns, stands().label("stands")).where(VOTE_LOG.c.item_id.in_(batch))
+        for row in connection.execute(said):
+            known.add(row.vote_id)
+            if not row.stands and row.vote_id in given:
+                back.add(row.vote_id)
+            if row.stands or row.vote_id in given:
+                history[row.reviewer, row.item_id].append((row.voted_at_ms, row.sequence, row.vote_id))
     for votes in history.values():
         votes.sort()
-    return known, history
+    return known, back, history
 
 
 def _batches(values: Iterable[str]) -> Iterator[list[str]]:
@@ -426,6 +484,10 @@ def _type(name: str) -> pa.DataType:
     if name == "voted_at_ms":
         return pa.int64()
     return (VOTES if name in VOTES.names else REVIEW_ITEMS).field(name).type
+
+
+def _read_items() -> sa.Select[Any]:
+    return sa.select(*(ITEMS.c[name] for name in REVIEW_ITEMS.names))
 
 
 def _read_votes() -> sa.Select[Any]:

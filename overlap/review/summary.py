@@ -1,10 +1,15 @@
 """How a review stands: by landmark, by reviewer, in agreement, and how many decisions were spared."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
+from overlap.decisions.decide import describe_review
+from overlap.decisions.items import decide_by_votes
+from overlap.decisions.outcomes import count_states, decide_landmarks
 from overlap.review.agreement import (
     Figure,
     GoldFigures,
@@ -15,30 +20,34 @@ from overlap.review.agreement import (
     judge_gold,
     pace,
 )
-from overlap.review.board import Board, Said, is_shared
+from overlap.review.board import Board, Said, is_shared, items_table
 from overlap.review.reviewers import Reviewer
-from overlap.tables import ANSWERS, CONFIRMING, WITHDRAWN
+from overlap.tables import ANSWERS, LANDMARKS, STATES, WITHDRAWN
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What was said about a landmark.
+    """What was said about a landmark, and what becomes of it.
 
     Args:
         groups: its groups, by query; a text candidate's group among them.
+        outcome: its row of OUTCOMES; without the training set's names and sizes.
         yes: reviewers with a confirming vote.
         no: reviewers with votes none of which confirms.
-        n_confirmed: items with a confirming vote.
         asked_again: whether a second look was asked for.
     """
 
     landmark_id: int
     groups: tuple[str, ...]
-    n_items: int
-    n_confirmed: int
+    outcome: Mapping[str, Any]
     yes: tuple[str, ...]
     no: tuple[str, ...]
     asked_again: bool
+
+    @property
+    def n_confirmed(self) -> int:
+        """Return how many of its items are confirmed."""
+        return count_states(self.outcome)["confirmed"]
 
     @property
     def rests_on_one(self) -> bool:
@@ -78,6 +87,7 @@ class Summary:
     Args:
         n_full: decisions that judging every item by every reviewer takes.
         n_answers: decisions that were made.
+        review: how far the review is, in words; ``states`` counts items by state.
         false_confirmed: estimated chance that a different pair is confirmed by mistake, from gold items; NaN without.
     """
 
@@ -85,6 +95,8 @@ class Summary:
     n_groups: int
     n_full: int
     n_answers: int
+    review: str
+    states: Mapping[str, int]
     work: tuple[Work, ...]
     agreement: tuple[Agreement, ...]
     gold: Mapping[str, GoldFigures]
@@ -97,7 +109,8 @@ def find_standings(board: Board) -> list[Standing]:
     for group, rows in board.rows_of_group.items():
         if board.items[rows[0]]["origin"] != "gold":
             groups[board.items[rows[0]]["landmark_id"]].append(group)
-    standings = [_standing(board, landmark, tuple(each)) for landmark, each in groups.items()]
+    outcomes = {row["landmark_id"]: row for row in find_outcomes(board).to_pylist()}
+    standings = [_standing(board, landmark, tuple(each), outcomes[landmark]) for landmark, each in groups.items()]
     return sorted(standings, key=lambda each: (-each.n_confirmed, each.landmark_id))
 
 
@@ -114,15 +127,18 @@ def summarise(board: Board, *, confirms: Mapping[str, bool]) -> Summary:
         for name in board.said
         for row, said in votes_of(board, name).items()
     ]
-    gold = judge_gold(votes, confirms)
+    gold = judge_gold(votes, confirms, confirming=board.rule.confirming)
     right = [figures.specificity.value for figures in gold.values() if figures.specificity.n]
-    n_judges = board.rule.reviewers
+    n_judges, fate = board.rule.reviewers, board.fate()
+    states = Counter(decide_board(board)["state"].to_pylist())
     mean = sum(right) / len(right) if right else float("nan")
     return Summary(
         n_items=len(items),
         n_groups=len({row["group_id"] for row in items}),
         n_full=len(items) * n_judges,
         n_answers=sum(each.n_answers for each in work),
+        review=describe_review(int(fate.for_removals.sum()), int(fate.for_figures.sum())),
+        states={state: states[state] for state in STATES},
         work=work,
         agreement=find_agreement(board),
         gold=gold,
@@ -180,14 +196,24 @@ def find_agreement(board: Board) -> tuple[Agreement, ...]:
     )
 
 
-def _standing(board: Board, landmark: int, groups: tuple[str, ...]) -> Standing:
+def decide_board(board: Board) -> pa.Table:
+    """Return the DECISIONS on all items that are no gold items."""
+    items = items_table(board, board.real_rows().tolist())
+    return decide_by_votes(items, board.votes(), board.fate(), board.rule)
+
+
+def find_outcomes(board: Board) -> pa.Table:
+    """Return the OUTCOMES of all landmarks that items ask about, without names and sizes."""
+    return decide_landmarks(decide_board(board), board.rule, landmarks=LANDMARKS.empty_table())
+
+
+def _standing(board: Board, landmark: int, groups: tuple[str, ...], outcome: Mapping[str, Any]) -> Standing:
     rows = [row for group in groups for row in board.rows_of_group[group]]
     said = {name: [mine[row].answer for row in rows if row in mine] for name, mine in board.said.items()}
     said = {name: [answer for answer in each if answer != WITHDRAWN] for name, each in said.items()}
-    yes = tuple(sorted(name for name, each in said.items() if CONFIRMING & set(each)))
-    no = tuple(sorted(name for name, each in said.items() if each and not CONFIRMING & set(each)))
-    confirmed = {row for mine in board.said.values() for row in rows if row in mine and mine[row].answer in CONFIRMING}
-    return Standing(landmark, groups, len(rows), len(confirmed), yes, no, landmark in board.looks)
+    yes = tuple(sorted(name for name, each in said.items() if board.rule.confirming & set(each)))
+    no = tuple(sorted(name for name, each in said.items() if each and name not in yes))
+    return Standing(landmark, groups, outcome, yes, no, landmark in board.looks)
 
 
 def _work(board: Board, reviewer: str) -> Work:

@@ -1,10 +1,10 @@
 """Votes: made, written to a file, read from one, and simulated.
 
 A vote file is CSV with the columns of `FILE_COLUMNS`, of which the first six are required. A row with empty query_id
-and image_id is a vote on a text candidate. A file needs no queue and no photo: the items it votes on come with it.
+and image_id is a vote on a text candidate. A file needs no queue and no photo: the items it votes on come with it. A
+row with a reason in the column `VOIDED` is a vote that was declared void; it is passed over.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,19 +19,24 @@ import pyarrow.compute as pc
 
 from overlap.errors import DataError
 from overlap.review.ids import vote_id
+from overlap.review.imports import Source
+from overlap.review.known import Known, check_votes
 from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, VoteRefusedError
 from overlap.sheets import read_rows, write_csv
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked
+from overlap.tables import ANSWERS, LANDMARK_ID, LANDMARK_ID_FORM, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked
 
 REQUIRED_COLUMNS = ("evaluation_set", "query_id", "image_id", "landmark_id", "reviewer", "answer")
 FILE_COLUMNS = (*REQUIRED_COLUMNS, "voted_at", "seconds", "note", "guideline_version", "supersedes")
+VOIDED = "voided"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Truth: TypeAlias = AbstractSet[tuple[str, str, str, int]]
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}").fullmatch
+_IS_LANDMARK_ID = re.compile(LANDMARK_ID).fullmatch
+_IS_GOLD_ID = re.compile("-" + LANDMARK_ID).fullmatch
+_IS_DURATION = re.compile(r"[0-9]{1,10}(\.[0-9]*)?(e[+-]?[0-9]{1,2})?", re.ASCII).fullmatch
 _LONGEST_S = 1e9
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -70,32 +75,41 @@ def make_votes(
 def export_votes(store: ReviewStore, path: Path) -> int:
     """Write all votes of a store, superseded ones too, by time, then by what they are on; return their number.
 
-    Equal sets of votes give equal files, and importing the file into an empty store gives the same votes.
+    Equal sets of votes give equal files, and importing the file into an empty store gives the same votes. Where some
+    are void, a last column says why, and importing passes them over.
 
     Raises:
         ArtifactError: the file can't be written.
     """
-    votes = store.read_votes()
+    votes, reasons = store.read_votes(), store.void_reasons()
     order = pa.array(range(len(votes)))
     keys = ("voted_at", *REQUIRED_COLUMNS[:5], "arrival")
     votes = votes.append_column("arrival", order).sort_by([(name, "ascending") for name in keys])
-    write_csv(path, votes.select(FILE_COLUMNS))
+    why = pa.array([reasons.get(each) for each in votes["vote_id"].to_pylist()], pa.string())
+    listed = votes.select(FILE_COLUMNS)
+    write_csv(path, listed.append_column(VOIDED, why) if reasons else listed)
     return len(votes)
 
 
-def import_votes(store: ReviewStore, path: Path) -> int:
-    """Add the votes of a file with the items they are on, all or none; return how many were new.
+def import_votes(store: ReviewStore, path: Path, *, known: Known | None = None, source: Source | None = None) -> int:
+    """Add the votes of a file with the items they are on, all or none; return how many were new, or brought back.
 
     A vote without ``voted_at`` counts as cast at 1970-01-01T00:00:00Z plus one millisecond for each row without it of
     the same reviewer on the same item further up, so that the same file always means the same votes and a later row
     supersedes an earlier one. A ``voted_at`` without time zone is UTC.
 
+    Args:
+        known: what votes can be about; without it the file is taken at its word.
+        source: writes the import down, see `ReviewStore.merge_votes`.
+
     Raises:
-        DataError: the file is not a vote file; the message names the line.
+        DataError: the file is not a vote file, or a vote is about something unknown; the message names the line.
     """
     lines, rows = _read_votes(path)
     try:
-        return store.merge_votes(_items_of(rows), _as_votes(rows))
+        if known is not None:
+            check_votes(rows, known)
+        return store.merge_votes(_items_of(rows), _as_votes(rows), source=source)
     except VoteRefusedError as error:
         raise DataError(f"{path} line {lines[error.row]}: {error.reason}; nothing was imported") from None
 
@@ -155,16 +169,23 @@ def _is_true(row: Mapping[str, Any], truth: Truth) -> bool:
 
 
 def _read_votes(path: Path) -> tuple[list[int], list[dict[str, Any]]]:
-    lines, rows = [], []
+    lines, rows, void = [], [], []
     timeless: Counter[tuple[str, str]] = Counter()
-    for line, cells in read_rows(path, REQUIRED_COLUMNS, optional=FILE_COLUMNS[len(REQUIRED_COLUMNS) :]):
+    optional = (*FILE_COLUMNS[len(REQUIRED_COLUMNS) :], VOIDED)
+    for line, (*cells, voided) in read_rows(path, REQUIRED_COLUMNS, optional=optional):
         row = _vote(path, line, cells)
         if row["voted_at"] is None:
             voter = (row["reviewer"], row["item_id"])
             row["voted_at"] = EPOCH + timeless[voter] * _MILLISECOND
             timeless[voter] += 1
+        if voided:
+            void.append(row)
+            continue
         lines.append(line)
         rows.append(row)
+    passed_over = set(_as_votes(void)["vote_id"].to_pylist())
+    for row in rows:
+        row["supersedes"] = None if row["supersedes"] in passed_over else row["supersedes"]
     return lines, rows
 
 
@@ -177,8 +198,8 @@ def _vote(path: Path, line: int, cells: Sequence[str]) -> dict[str, Any]:
         )
     if answer not in (*ANSWERS, WITHDRAWN):
         raise DataError(f"{path} line {line}: answer {answer!r} is not one of {', '.join(ANSWERS)}")
-    number = _landmark_id(path, line, landmark_id)
     origin = _origin(evaluation_set, query_id)
+    number = _landmark_id(path, line, landmark_id, gold=origin == "gold")
     return item(evaluation_set, query_id, image_id, number, origin=origin, score=None) | {
         "evaluation_set": evaluation_set,
         "reviewer": reviewer,
@@ -195,9 +216,9 @@ def _origin(evaluation_set: str, query_id: str) -> str:
     return "gold" if evaluation_set.startswith(GOLD_PREFIX) else "imported"
 
 
-def _landmark_id(path: Path, line: int, text: str) -> int:
-    if not _INTEGER(text):
-        raise DataError(f"{path} line {line}: landmark_id {text!r} is not a whole number")
+def _landmark_id(path: Path, line: int, text: str, *, gold: bool = False) -> int:
+    if not _IS_LANDMARK_ID(text) and not (gold and _IS_GOLD_ID(text)):
+        raise DataError(f"{path} line {line}: landmark_id {text!r} is not a whole number; {LANDMARK_ID_FORM}")
     return int(text)
 
 
@@ -214,13 +235,11 @@ def _instant(path: Path, line: int, text: str) -> datetime | None:
 
 
 def _seconds(path: Path, line: int, text: str) -> float | None:
-    try:
-        seconds = float(text) if text else None
-    except ValueError:
-        seconds = math.nan
-    if seconds is not None and not 0 <= seconds < _LONGEST_S:
+    if not text:
+        return None
+    if not _IS_DURATION(text) or not float(text) < _LONGEST_S:
         raise DataError(f"{path} line {line}: seconds {text!r} is not a duration such as 2.5")
-    return seconds
+    return float(text)
 
 
 def _items_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:

@@ -1,8 +1,8 @@
 """The audit of what was kept: drawn, put before the reviewers, and summed up to a bound."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,21 @@ from overlap.audit.capture import Capture, estimate_missing
 from overlap.audit.negatives import FalseMatches, measure_false_matches
 from overlap.audit.sample import CHECK, count_strata, draw_audit, rank_landmarks
 from overlap.config import Config, fingerprint
+from overlap.decisions.items import believed
 from overlap.errors import DataError
-from overlap.policy import Policy, load_policy
+from overlap.policy import load_policy
 from overlap.review.ids import item_id
-from overlap.review.queue import believed, item
+from overlap.review.queue import item
 from overlap.sheets import read_rows
 from overlap.steps.closure import read_proposals
+from overlap.steps.decisions import decide_by, decide_by_people, decide_removals, read_material
 from overlap.steps.photos import read_photos
-from overlap.steps.publish import decide_removals
 from overlap.steps.retrieve import PROBES, read_candidates
 from overlap.steps.review import open_reviews
 from overlap.steps.run import Run, find_current, is_current, recorded
 from overlap.steps.verify import read_verified
 from overlap.store import read_json, read_table, write_json, write_table
-from overlap.tables import AUDITED, CONFIRMING, FOUND, REVIEW_ITEMS, as_table
+from overlap.tables import AUDITED, FOUND, REVIEW_ITEMS, as_table
 from overlap.verify.pairs import review_threshold_of, threshold_of
 
 
@@ -145,10 +146,12 @@ def _count_detectors(config: Config) -> int:
 def _sum_up(config: Config) -> Audit:
     policy = load_policy(config.policy.name)
     audited = read_table(find_current(config, "audit"), "audited", AUDITED)
-    strata, recognised, checks = count_strata(audited, _verdicts(config, policy, audited))
-    removals = decide_removals(config)
+    material = read_material(config)
+    judged = decide_by_people(config, material)
+    strata, recognised, checks = count_strata(audited, _verdicts(judged, audited))
+    removals = decide_by(config, policy, material).removals
     found, removed = read_found(config), removals["landmark_id"].to_pylist()
-    scores, same, landmarks = _known_pairs(config, controls=_read_controls(config))
+    scores, same, landmarks = _known_pairs(config, judged, controls=_read_controls(config))
     return Audit(
         policy=policy.name,
         strata=tuple(strata),
@@ -163,20 +166,14 @@ def _sum_up(config: Config) -> Audit:
     )
 
 
-def _verdicts(config: Config, policy: Policy, audited: pa.Table) -> dict[int, bool | None]:
-    votes = open_reviews(config).counting_votes()
-    answers = CONFIRMING | ({"unsure"} if policy.unsure_confirms else frozenset())
-    yes: dict[str, int] = defaultdict(int)
-    said: dict[str, int] = defaultdict(int)
-    for asked, answer in zip(votes["item_id"].to_pylist(), votes["answer"].to_pylist(), strict=True):
-        said[asked] += 1
-        yes[asked] += answer in answers
-    verdicts: dict[int, bool | None] = {}
-    for landmark in audited.filter(audited["drawn"])["landmark_id"].to_pylist():
-        asked = item_id("", None, None, landmark)
-        confirmed, done = yes[asked] >= policy.confirmations, said[asked] >= config.review.reviewers
-        verdicts[landmark] = True if confirmed else False if done else None
-    return verdicts
+_VERDICTS: Mapping[str, bool] = MappingProxyType({"confirmed": True, "rejected": False})
+
+
+def _verdicts(judged: pa.Table, audited: pa.Table) -> dict[int, bool | None]:
+    """Return by landmark what DECISIONS say of it as a whole; None where nothing is certain."""
+    states = dict(zip(*(judged[name].to_pylist() for name in ("item_id", "state")), strict=True))
+    drawn = audited.filter(audited["drawn"])["landmark_id"].to_pylist()
+    return {landmark: _VERDICTS.get(states.get(item_id("", None, None, landmark), "")) for landmark in drawn}
 
 
 def _read_controls(config: Config) -> set[int]:
@@ -203,13 +200,11 @@ def _false_matches(config: Config, removals: pa.Table) -> FalseMatches | None:
     return measure_false_matches(best, controls, seen, threshold=threshold_of(config.verify))
 
 
-def _known_pairs(config: Config, *, controls: set[int]) -> tuple[Any, Any, Any]:
-    """Return scores, truth and landmark of the verified pairs that people judged, and of those of controls."""
-    votes = open_reviews(config).counting_votes()
-    said: dict[tuple[Any, ...], bool] = {}
+def _known_pairs(config: Config, judged: pa.Table, *, controls: set[int]) -> tuple[Any, Any, Any]:
+    """Return scores, truth and landmark of the verified pairs that people decided, and of those of controls."""
     columns = ("evaluation_set", "query_id", "image_id")
-    for *pair, answer in zip(*(votes[name].to_pylist() for name in (*columns, "answer")), strict=True):
-        said[tuple(pair)] = said.get(tuple(pair), False) or answer in CONFIRMING
+    states = zip(*(judged[name].to_pylist() for name in (*columns, "state")), strict=True)
+    said = {tuple(pair): _VERDICTS[state] for *pair, state in states if state in _VERDICTS}
     known = [
         (row["score"], said.get(tuple(row[name] for name in columns), False), row["landmark_id"])
         for row in read_verified(config).select([*columns, "landmark_id", "score"]).to_pylist()

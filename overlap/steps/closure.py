@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 
 from overlap.closure import Kinship, find_links, find_seeds, propose
 from overlap.config import Config, fingerprint
+from overlap.decisions.items import confirmed_wholes
 from overlap.names import find_kin_names
 from overlap.policy import load_policy
 from overlap.review.queue import item
+from overlap.steps.decisions import decide_now
 from overlap.steps.photos import Sets, read_sets
-from overlap.steps.publish import decide_removals
 from overlap.steps.retrieve import describe_sets, search_training
 from overlap.steps.review import open_reviews
 from overlap.steps.run import Run, find_current, is_current, recorded
@@ -48,8 +49,9 @@ def close(run: Run) -> Proposed:
     with recorded(run, "closure") as finish:
         strict = closing(run.config)
         sets = read_sets(run)
-        removals = decide_removals(strict)
-        seeds = find_seeds(removals, links=run.config.closure.links)
+        decision = decide_now(strict)
+        removals, links = decision.removals, run.config.closure.links
+        seeds = find_seeds(removals, whole=confirmed_wholes(decision.items), links=links)
         links, proposals = _find_kin(run, sets, seeds)
         whole = fingerprint("closure", links.to_pylist(), proposals.to_pylist())
         if not run.store.exists("closure", whole):

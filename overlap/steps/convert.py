@@ -7,8 +7,8 @@ from typing import Any
 from overlap.networks.catalogue import build_network
 from overlap.networks.checkpoint import NetworkSpec, make_settings, save_weights, size_of
 from overlap.networks.convert import convert
-from overlap.networks.weights import read_weights
 from overlap.steps.run import require_out
+from overlap.weights import read_weights
 
 
 def convert_checkpoint(weights: Path, out: Path, *, name: str, values: Mapping[str, Any]) -> NetworkSpec:

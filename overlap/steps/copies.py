@@ -14,13 +14,23 @@ from overlap.errors import DataError
 from overlap.images import PhotoLimits
 from overlap.search.copies import Hashes, hash_photo, search_copies
 from overlap.steps.candidates import candidate_rows, sorted_candidates
-from overlap.steps.photos import Sets, find_probes, find_whole, quarantine_row
-from overlap.steps.run import Run, Shard, cut, put_list, read_text_list, recorded, row_stamp, run_shards
+from overlap.steps.declared import name_part
+from overlap.steps.photos import Sets, find_probes, find_whole, write_quarantine
+from overlap.steps.run import (
+    Run,
+    Shard,
+    cut_photos,
+    name_shard,
+    put_list,
+    read_text_list,
+    recorded,
+    row_stamp,
+    run_shards,
+)
 from overlap.store import read_array, read_table, write_array, write_json, write_table
-from overlap.tables import CANDIDATES, QUARANTINE, as_table
+from overlap.tables import CANDIDATES
 
-_HASH_VERSION = 1
-_VERSION = 1
+_HASH_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ def find_copies(run: Run, sets: Sets) -> pa.Table:
         hashed = hash_sets(run, sets) if settings.copies else Hashed((), {})
         shards = [*hashed.train, *chain(*hashed.probes.values())]
         hashes = put_list(run, "hashes", shards)
-        whole = fingerprint("copies", _VERSION, settings.copies, settings.k, hashes)
+        whole = name_part(run.config, "copies", run.devices, hashes)
         if not run.store.exists("copies", whole):
             found = _search(run, sets, hashed)
             with run.store.put("copies", whole) as folder:
@@ -81,10 +91,9 @@ def hash_images(run: Run, images: pa.Table, *, label: str) -> tuple[Shard, ...]:
             len(rows),
             _Work(rows, run.limits),
         )
-        for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
+        for rows in cut_photos(images.to_pylist(), run.config.run.photos_per_shard)
     ]
-    run_shards(run, shards, _store_hashes, label=label)
-    return tuple(shards)
+    return tuple(run_shards(run, shards, _store_hashes, label=label))
 
 
 def read_hashes(shards: Sequence[Shard]) -> Hashes:
@@ -113,16 +122,18 @@ def _search(run: Run, sets: Sets, hashed: Hashed) -> pa.Table:
     return sorted_candidates(rows)
 
 
-def _store_hashes(shard: Shard) -> None:
+def _store_hashes(shard: Shard) -> str:
     work: _Work = shard.work
-    image_ids, codes, bad = [], [], []
+    image_ids, codes, refused = [], [], []
     for row in work.rows:
         try:
             codes.append(hash_photo(row, work.limits))
             image_ids.append(row["image_id"])
         except DataError as error:
-            bad.append(quarantine_row(row, error))
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
+            refused.append((row, error))
+    name = name_shard(shard, refused)
+    with shard.store.put(shard.step, name) as folder:
         write_json(folder, "photos", image_ids)
         write_array(folder, "codes", np.array(codes, np.uint64))
-        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
+        write_quarantine(folder, refused)
+    return name

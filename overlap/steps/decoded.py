@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from overlap.config import TrainingConfig, fingerprint
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, Pixels, load_photo, resize_to
-from overlap.steps.photos import check_quarantine, join_quarantine, quarantine_row
-from overlap.steps.run import Run, Shard, cut, row_stamp, run_shards
-from overlap.store import read_array, write_array, write_table
-from overlap.tables import QUARANTINE, as_table
+from overlap.steps.photos import check_quarantine, join_quarantine, write_quarantine
+from overlap.steps.run import Run, Shard, cut_photos, name_shard, row_stamp, run_shards
+from overlap.store import read_array, write_array
 from overlap.training.groups import IndexArray, Size, find_group, group_sizes
 from overlap.workers import count_cores, start_processes
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from overlap.training.reading import LoadPhotos
 
 STEP = "decoded"
-_VERSION = 1
+_VERSION = 2
 _UNREADABLE = -1
 _GB = 1e9
 
@@ -88,7 +87,7 @@ def decode_photos(run: Run, images: pa.Table, *, base: pa.Table, training: Train
     more = [row for row in rows if _key(row) not in known]
     keeps = _fits(len(known) + len(more), training)
     shards = [shard for part in (base.to_pylist(), more) for shard in _shards(run, part, training, keeps=keeps)]
-    run_shards(run, shards, _store_decoded, label="decode training photos")
+    shards = run_shards(run, shards, _store_decoded, label="decode training photos")
     check_quarantine(run, join_quarantine(list(map(_folder, shards))), len(known) + len(more))
     photos = {key: photo for shard in shards for key, photo in _list_photos(shard)}
     readable = np.array([row for row, each in enumerate(rows) if photos[_key(each)] is not None], dtype=np.int64)
@@ -121,28 +120,30 @@ def _shards(run: Run, rows: Sequence[dict[str, Any]], training: TrainingConfig, 
             len(part),
             _Work(part, training.size_px, training.groups, run.limits, keeps),
         )
-        for part in cut(rows, run.config.run.photos_per_shard)
+        for part in cut_photos(rows, run.config.run.photos_per_shard)
     ]
 
 
-def _store_decoded(shard: Shard) -> None:
+def _store_decoded(shard: Shard) -> str:
     work: _Work = shard.work
     sizes = group_sizes(work.size_px, work.kind)
-    groups, kept, bad = [], [], []
+    groups, kept, refused = [], [], []
     for row in work.rows:
         try:
             pixels = load_photo(row, limits=work.limits)
         except DataError as error:
             groups.append(_UNREADABLE)
-            bad.append(quarantine_row(row, error))
+            refused.append((row, error))
             continue
         groups.append(find_group(pixels.shape[1], pixels.shape[0], kind=work.kind))
         if work.keeps:
             kept.append(resize_to(pixels, sizes[groups[-1]]).ravel())
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
-        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
+    name = name_shard(shard, refused)
+    with shard.store.put(shard.step, name) as folder:
+        write_quarantine(folder, refused)
         write_array(folder, "groups", np.array(groups, dtype=np.int16))
         write_array(folder, "pixels", np.concatenate([np.zeros(0, np.uint8), *kept]))
+    return name
 
 
 def _list_photos(shard: Shard) -> Iterator[tuple[tuple[str, str, str], _Photo | None]]:

@@ -9,21 +9,18 @@ import pyarrow.compute as pc
 
 from overlap.audit.recall import RecallPoint, recall_by_k
 from overlap.config import Config
-from overlap.policy import SHIPPED, Policy, decide, load_policy
+from overlap.policy import SHIPPED, Policy, load_policy
 from overlap.report.defence_figures import draw_recall, draw_reliability
 from overlap.report.page import AuditView, Fact, PolicyRow, Ranking, Stratum
 from overlap.review.agreement import Figure
 from overlap.review.board import Order, read_board
-from overlap.review.fate import Rule
-from overlap.review.queue import build_items
 from overlap.review.summary import find_agreement
+from overlap.steps.decisions import Material, decide_by, decide_by_people, rule_of
 from overlap.steps.recall import LANDMARKS_FOUND, PHOTOS_FOUND, find_positives, read_recall
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import open_reviews
 from overlap.steps.run import find_current, is_current
 from overlap.store import read_json
-from overlap.tables import CANDIDATES
-from overlap.verify.pairs import threshold_of
 
 _RANKINGS = 6
 _FIRST = 5
@@ -50,18 +47,13 @@ def rank_before_and_after(config: Config, removals: pa.Table) -> tuple[Ranking, 
     return tuple(first[landmark] for landmark in sorted(first))[:_RANKINGS]
 
 
-def compare_shipped(config: Config, policy: Policy, tables: Mapping[str, pa.Table]) -> tuple[PolicyRow, ...]:
-    """Return what every shipped policy, and the one applied, would remove.
-
-    Args:
-        tables: items, votes, verified and landmarks, as `overlap.policy.decide` takes them. Policies that need what is
-            not there are left out.
-    """
+def compare_shipped(config: Config, policy: Policy, material: Material) -> tuple[PolicyRow, ...]:
+    """Return what every shipped policy, and the one applied, would remove; those without what they need left out."""
     policies = {name: load_policy(name) for name in SHIPPED} | {policy.name: policy}
     return tuple(
-        _policy_row(config, each, tables, chosen=each == policy)
+        _policy_row(config, each, material, chosen=each == policy)
         for each in policies.values()
-        if tables["votes" if each.evidence == "votes" else "verified"].num_rows
+        if (material.votes if each.evidence == "votes" else material.verified).num_rows
     )
 
 
@@ -79,36 +71,36 @@ def read_audit_view(config: Config) -> AuditView | None:
     return AuditView(audit["bound"]["remaining"], strata, tuple(_audit_facts(audit)), bins)
 
 
-def draw_plots(config: Config, items: pa.Table, votes: pa.Table, audit: AuditView | None) -> dict[str, bytes]:
+def draw_plots(config: Config, material: Material, audit: AuditView | None) -> dict[str, bytes]:
     """Return the plots by title; none where matplotlib or what they show is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         return {}
     plots = {}
-    if curves := _recall_curves(config, items, votes):
+    if curves := _recall_curves(config, material):
         plots["Recall of the search"] = draw_recall(curves, k=config.search.k)
     if audit is not None and audit.reliability:
         plots["Chance that a pair is same, on landmarks it was not fitted on"] = draw_reliability(audit.reliability)
     return plots
 
 
-def _recall_curves(config: Config, items: pa.Table, votes: pa.Table) -> dict[str, list[tuple[int, float]]]:
+def _recall_curves(config: Config, material: Material) -> dict[str, list[tuple[int, float]]]:
     """Return (k, recall) by kind: as 'overlap audit recall' measured it, or of confirmed photos up to search.k."""
     curves: dict[str, list[tuple[int, float]]] = {}
     if is_current(config, "recall"):
         for row in read_recall(config).to_pylist():
             if row["detector"] == "search":
                 curves.setdefault(row["kind"], []).append((row["reach"], row["recall"]))
-    elif points := measure_recall(config, items, votes):
+    elif points := measure_recall(config, material):
         curves[LANDMARKS_FOUND] = [(point.k, point.landmarks) for point in points]
         curves[PHOTOS_FOUND] = [(point.k, point.photos) for point in points]
     return curves
 
 
-def measure_recall(config: Config, items: pa.Table, votes: pa.Table) -> tuple[RecallPoint, ...]:
+def measure_recall(config: Config, material: Material) -> tuple[RecallPoint, ...]:
     """Return recall by k, on all photos of the landmarks that people confirmed for each query."""
     if not is_current(config, "candidates"):
         return ()
-    positives = find_positives(config, items, votes)
+    positives = find_positives(config, decide_by_people(config, material))
     candidates = _read_searched(config)
     ranks: dict[tuple[str, str], dict[str, int]] = {}
     columns = ("evaluation_set", "query_id", "image_id", "rank")
@@ -117,11 +109,11 @@ def measure_recall(config: Config, items: pa.Table, votes: pa.Table) -> tuple[Re
     return recall_by_k(ranks, positives, k=config.search.k)
 
 
-def agreement_facts(config: Config, rule: Rule) -> tuple[Fact, ...]:
+def agreement_facts(config: Config) -> tuple[Fact, ...]:
     """Return how far reviewers agree on the groups that all of them get."""
     settings = config.review
     order = Order(settings.seed, settings.shared_share, settings.gold_share)
-    found = find_agreement(read_board(open_reviews(config), rule=rule, order=order))
+    found = find_agreement(read_board(open_reviews(config), rule=rule_of(config), order=order))
     return tuple(
         Fact(f"{name}, {each.kind}", _figure(figure))
         for each in found
@@ -142,19 +134,8 @@ def _ranking(query: tuple[str, str], photos: Sequence[tuple[str, int]], gone: se
     return Ranking(*query, before, after)
 
 
-def _policy_row(config: Config, policy: Policy, tables: Mapping[str, pa.Table], *, chosen: bool) -> PolicyRow:
-    threshold = threshold_of(config.verify)
-    items = tables["items"]
-    if policy.evidence == "scores":
-        items = build_items(tables["verified"], CANDIDATES.empty_table(), threshold=threshold)
-    removals = decide(
-        policy,
-        items=items,
-        votes=tables["votes"],
-        verified=tables["verified"],
-        landmarks=tables["landmarks"],
-        threshold=threshold,
-    ).removals
+def _policy_row(config: Config, policy: Policy, material: Material, *, chosen: bool) -> PolicyRow:
+    removals = decide_by(config, policy, material).removals
     n_images = pc.sum(removals["n_images"]).as_py() or 0
     return PolicyRow(policy.name, policy.description, removals.num_rows, n_images, chosen)
 

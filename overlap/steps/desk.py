@@ -17,15 +17,15 @@ from overlap.datasets.catalogue import read_evaluation_set
 from overlap.datasets.sets import EvaluationSet
 from overlap.evaluation.groups import group_queries
 from overlap.features.catalogue import load_matcher
-from overlap.policy import load_policy
 from overlap.review.board import Order, read_board
-from overlap.review.desk import Desk
-from overlap.review.fate import Rule
+from overlap.review.desk import Desk, ask_again
 from overlap.review.queue import GOLD_PREFIX, item
+from overlap.review.reviewers import list_reviewers
 from overlap.review.store import ReviewStore, keep_connections
 from overlap.steps.closure import read_links, read_proposals
+from overlap.steps.decisions import rule_of
 from overlap.steps.photos import read_photos
-from overlap.steps.review import open_reviews, rule_of_policy
+from overlap.steps.review import open_reviews
 from overlap.steps.verify import open_features
 from overlap.tables import REVIEW_ITEMS, as_table
 from overlap.verify.pairs import verify_pair
@@ -72,11 +72,6 @@ class Lines:
     photo_xy: NDArray[np.float64]
 
 
-def rule_of(config: Config) -> Rule:
-    """Return what of the policy decides who need not be asked any more."""
-    return rule_of_policy(config, load_policy(config.policy.name))
-
-
 def open_desk(config: Config) -> Desk:
     """Open the reviewers' desk; gold items are drawn when there are none yet."""
     store, settings = open_reviews(config), config.review
@@ -85,6 +80,28 @@ def open_desk(config: Config) -> Desk:
     return Desk(
         read_board(keep_connections(store), rule=rule_of(config), order=order), lease_minutes=settings.lease_minutes
     )
+
+
+def describe_waiting(config: Config, *, open_with: str) -> str:
+    """Say what waits for whom, and with which command to open it."""
+    store, settings = open_reviews(config), config.review
+    if rule_of(config).evidence == "scores":
+        return f"nothing waits for people: policy {config.policy.name!r} decides without them"
+    board = read_board(store, rule=rule_of(config), order=Order(settings.seed, settings.shared_share))
+    names = [row["name"] for row in list_reviewers(store).to_pylist() if not row["revoked"]]
+    waiting = {name: board.n_waiting(name) for name in names or ["whoever opens the review app"]}
+    if not any(waiting.values()):
+        return "nothing waits for reviewers"
+    whom = ", ".join(f"{n:,} for {name}" for name, n in waiting.items())
+    return f"groups that wait for review: {whom}\nopen them in the browser:\n  {open_with}"
+
+
+def ask_all_again(config: Config, lead: str) -> None:
+    """Put every landmark of the queue that nobody asked about again before all reviewers once more."""
+    desk = open_desk(config)
+    landmarks = {row["landmark_id"] for row in desk.board.items if row["origin"] != "gold"}
+    for landmark in sorted(landmarks - set(desk.board.looks)):
+        ask_again(desk, lead, landmark_id=landmark)
 
 
 def draw_gold(config: Config, store: ReviewStore) -> int:

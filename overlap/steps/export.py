@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from overlap.config import Config
 from overlap.sheets import write_csv
+from overlap.steps.decisions import decide_now, decide_removals
 from overlap.steps.photos import read_quarantine
-from overlap.steps.publish import decide_removals
 from overlap.steps.recall import read_recall
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import read_queue
@@ -32,6 +32,8 @@ EXPORTS: Mapping[str, Callable[[Config], pa.Table]] = MappingProxyType(
         "candidates": read_candidates,
         "verified": lambda config: read_verified(config).select(_VERIFIED_COLUMNS),
         "queue": read_queue,
+        "decisions": lambda config: decide_now(config).items,
+        "landmarks": lambda config: _flat(decide_now(config).landmarks),
         "removals": decide_removals,
         "quarantine": read_quarantine,
         "recall": read_recall,
@@ -50,3 +52,12 @@ def export_table(config: Config, what: str, out: Path) -> int:
     table = EXPORTS[what](config)
     write_csv(out, table)
     return int(table.num_rows)
+
+
+def _flat(outcomes: pa.Table) -> pa.Table:
+    """Write what beat a landmark as text, ``SET QUERY: LANDMARK`` and so on."""
+    cells = [
+        "; ".join(f"{each['evaluation_set']} {each['query_id']}: {each['landmark_id']}" for each in beaten)
+        for beaten in outcomes["beaten"].to_pylist()
+    ]
+    return outcomes.set_column(outcomes.column_names.index("beaten"), "beaten", pa.array(cells, pa.string()))

@@ -62,7 +62,7 @@ def write_line(store: Store, **values: object) -> None:
         os.close(handle)
 
 
-def timed(worker: "Callable[[Shard], None]") -> "Callable[[Shard], None]":
+def timed(worker: "Callable[[Shard], str | None]") -> "Callable[[Shard], str | None]":
     """Return the worker function with a line in the journal for every shard it ends."""
     return partial(_do_timed, worker)
 
@@ -103,9 +103,9 @@ def render_report(store: Store) -> str:
     return "\n".join(["# Run report", "", *table, "", remark]).strip() + "\n"
 
 
-def _do_timed(worker: "Callable[[Shard], None]", shard: "Shard") -> None:
+def _do_timed(worker: "Callable[[Shard], str | None]", shard: "Shard") -> str | None:
     began = time.perf_counter()
-    worker(shard)
+    name = worker(shard)
     seconds = time.perf_counter() - began
     write_line(
         shard.store,
@@ -117,6 +117,7 @@ def _do_timed(worker: "Callable[[Shard], None]", shard: "Shard") -> None:
         peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         worker=f"{socket.gethostname()}:{os.getpid()}",
     )
+    return name
 
 
 def _add_up(step: str, lines: list[dict[str, Any]]) -> Work:

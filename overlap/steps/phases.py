@@ -91,7 +91,9 @@ def _start(job: Job, network: NetworkConfig) -> "tuple[Learner, NetworkSpec]":
             load_trunk(built, network.weights)
         else:
             load_saved(built, network.weights, saved, name=network.name)
-            learner.set_classifier(read_classifier(network.weights, ids))
+            classifier = read_classifier(network.weights, ids) if job.training.classifier == "keep" else None
+            if classifier is not None:
+                learner.set_classifier(classifier)
     return learner, spec
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.config import Config, fingerprint
-from overlap.datasets.archives import ARCHIVE_INDEX, index_archive
+from overlap.datasets.archives import ARCHIVE_INDEX, read_archive, stamp_archive
 from overlap.datasets.catalogue import (
     EvaluationSet,
     TrainingSet,
@@ -20,10 +20,10 @@ from overlap.datasets.catalogue import (
     read_training_set,
 )
 from overlap.errors import DataError
-from overlap.images import PhotoLimits, check_box, read_bytes, read_header, stamp_file
+from overlap.images import PhotoLimits, check_box, load_header
 from overlap.progress import counted
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
-from overlap.store import read_table, write_table
+from overlap.store import read_json, read_table, write_json, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
 
 STEP = "photos"
@@ -138,9 +138,12 @@ def check_quarantine(run: Run, quarantine: pa.Table, n_photos: int) -> None:
     run.say(f"{found}; 'overlap export quarantine' lists them")
 
 
-def quarantine_row(row: Mapping[str, Any], error: DataError) -> dict[str, Any]:
-    """Return the QUARANTINE row of a photo that could not be used."""
-    return {"image_id": row["image_id"], "source": row["source"], "path": row["path"], "reason": str(error)}
+def write_quarantine(folder: Path, refused: Sequence[tuple[Mapping[str, Any], DataError]]) -> None:
+    """Write the QUARANTINE rows of a shard's photos that could not be used."""
+    rows = [
+        {**{name: row[name] for name in ("image_id", "source", "path")}, "reason": str(error)} for row, error in refused
+    ]
+    write_table(folder, "quarantine", as_table(rows, QUARANTINE))
 
 
 def join_quarantine(folders: Sequence[Path]) -> pa.Table:
@@ -153,7 +156,7 @@ def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
     """Refuse ground truth that does not belong to the photos; unreadable photos are for the quarantine."""
     for row in queries.filter(pc.is_valid(queries["crop_px"])).to_pylist():
         try:
-            width, height, _ = read_header(read_bytes(row, limits))
+            width, height, _ = load_header(row, limits)
         except DataError:
             continue
         try:
@@ -183,19 +186,29 @@ def _show_stamps(run: Run) -> Callable[[int], None]:
 def _index_archives(run: Run) -> dict[Path, pa.Table]:
     paths = list_archives(run.config.train)
     shards = [
-        Shard(run.store, "archives", fingerprint("archives", 1, path.name, stamp_file(path, "mtime")), 1, path)
+        Shard(run.store, "archives", fingerprint("archives", 2, path.name, stamp_archive(path)), 1, path)
         for path in paths
     ]
     run_shards(run, shards, _store_archive, label="index the archives")
-    return {
-        shard.work: read_table(run.store.get(shard.step, shard.fingerprint), "members", ARCHIVE_INDEX)
-        for shard in shards
-    }
+    folders = {shard.work: run.store.get(shard.step, shard.fingerprint) for shard in shards}
+    _say_passed_over(run, [read_json(folder, "others") for folder in folders.values()])
+    return {path: read_table(folder, "members", ARCHIVE_INDEX) for path, folder in folders.items()}
+
+
+def _say_passed_over(run: Run, others: Sequence[Any]) -> None:
+    """Say how many files in archives are no photos."""
+    n_others = sum(each["n"] for each in others)
+    if n_others:
+        example = next(each["example"] for each in others if each["n"])
+        run.say(f"archives: {n_others:,} files in them are no photos and are passed over, for example {example}")
 
 
 def _store_archive(shard: Shard) -> None:
+    content = read_archive(shard.work)
+    example = f"{content.others[0]!a} in {shard.work.name}" if content.others else ""
     with shard.store.put(shard.step, shard.fingerprint) as folder:
-        write_table(folder, "members", index_archive(shard.work))
+        write_table(folder, "members", content.photos)
+        write_json(folder, "others", {"n": len(content.others), "example": example})
 
 
 def _hash_table(table: pa.Table) -> str:

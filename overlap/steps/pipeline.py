@@ -2,13 +2,14 @@
 
 import pyarrow as pa
 
+from overlap.policy import load_policy
 from overlap.steps.copies import find_copies
 from overlap.steps.gpu import check_devices
 from overlap.steps.photos import read_sets
-from overlap.steps.retrieve import describe_sets, find_names, search_candidates
+from overlap.steps.retrieve import check_network, describe_sets, find_names, search_candidates
 from overlap.steps.review import build_queue
 from overlap.steps.run import Run
-from overlap.steps.verify import extract_features, verify_candidates
+from overlap.steps.verify import check_features, extract_features, verify_candidates
 
 STEPS = ("photos", "descriptors", "candidates", "copies", "names", "features", "verified", "queue")
 
@@ -19,10 +20,15 @@ def curate(run: Run, *, until: str = STEPS[-1]) -> None:
     Args:
         until: the last step to do, one of STEPS.
     """
+    load_policy(run.config.policy.name)  # one that can't be read is told of before the work
     wanted = STEPS[: STEPS.index(until) + 1]
-    sets = read_sets(run)
     if "descriptors" in wanted:
         check_devices(run)
+        check_network(run)
+    if "features" in wanted:
+        check_features(run)
+    sets = read_sets(run)
+    if "descriptors" in wanted:
         described = describe_sets(run, sets)
     if "candidates" in wanted:
         candidates = search_candidates(run, sets, described)

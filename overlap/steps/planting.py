@@ -13,11 +13,11 @@ from overlap.config import Config, fingerprint
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, Pixels, encode_jpeg, load_photo, resize_within
 from overlap.steps.photos import Sets, find_probes
-from overlap.steps.run import Run, Shard, cut, row_stamp, run_shards
+from overlap.steps.run import Run, Shard, cut, name_shard, row_stamp, run_shards
 from overlap.store import read_json, write_json
 from overlap.tables import IMAGES, as_table
 
-_PLANTED_VERSION = 1
+_PLANTED_VERSION = 2
 
 
 def _cut_centre(pixels: Pixels) -> bytes:
@@ -61,7 +61,7 @@ def plant_photos(run: Run, rows: Sequence[dict[str, Any]]) -> dict[str, pa.Table
         )
         for part in cut(rows, run.config.run.photos_per_shard)
     ]
-    run_shards(run, shards, _store_planted, label="planted photos")
+    shards = run_shards(run, shards, _store_planted, label="planted photos")
     images: dict[str, list[dict[str, Any]]] = {kind: [] for kind in PLANTINGS}
     first = 0
     for shard in shards:
@@ -84,16 +84,21 @@ def _file_name(place: int, number: int) -> str:
     return f"{place:06}-{number}.jpg"
 
 
-def _store_planted(shard: Shard) -> None:
+def _store_planted(shard: Shard) -> str:
     work: _Planting = shard.work
-    done = []
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
-        for place, row in enumerate(work.rows):
-            try:
-                pixels = load_photo(row, limits=work.limits)
-            except DataError:
-                continue  # in the quarantine of the step descriptors, which reads it too
-            for number, change in enumerate(PLANTINGS.values()):
-                (folder / _file_name(place, number)).write_bytes(change(pixels))
-            done.append(place)
-        write_json(folder, "photos", done)
+    changed: dict[int, list[bytes]] = {}
+    refused = []  # these are in the quarantine of the step descriptors, which reads them too
+    for place, row in enumerate(work.rows):
+        try:
+            pixels = load_photo(row, limits=work.limits)
+        except DataError as error:
+            refused.append((row, error))
+            continue
+        changed[place] = [change(pixels) for change in PLANTINGS.values()]
+    name = name_shard(shard, refused)
+    with shard.store.put(shard.step, name) as folder:
+        for place, pictures in changed.items():
+            for number, content in enumerate(pictures):
+                (folder / _file_name(place, number)).write_bytes(content)
+        write_json(folder, "photos", list(changed))
+    return name

@@ -1,23 +1,11 @@
 """Two policies on the same votes: what flips, why, and how firmly it stands."""
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from overlap.config import Config
-from overlap.counterfactual import Least, Rule, keeps_removed, would_remove
-from overlap.datasets.catalogue import read_landmarks
-from overlap.policy import Policy, explain, load_policy
-from overlap.review.queue import believed, build_items
-from overlap.steps.publish import decide_removals
-from overlap.steps.review import open_reviews
-from overlap.steps.verify import read_verified
-from overlap.tables import CANDIDATES, CONFIRMING
-from overlap.verify.pairs import review_threshold_of, threshold_of
+from overlap.counterfactual import Least, keeps_removed, would_remove
+from overlap.policy import Policy, load_policy
+from overlap.steps.decisions import Material, decide_by, read_material
 
 
 @dataclass(frozen=True)
@@ -60,8 +48,9 @@ def compare_policies(config: Config, first: str, second: str) -> list[Compared]:
         ConfigError: there is no such policy.
         ReviewError: a policy needs votes and there are none.
     """
-    stands = [_stands(config, name) for name in (first, second)]
-    known = {row["landmark_id"]: row for row in read_landmarks(config.train).to_pylist()}
+    policies, material = [load_policy(name) for name in (first, second)], read_material(config)
+    stands = [_stands(config, policy, material) for policy in policies]
+    known = {row["landmark_id"]: row for row in material.landmarks.to_pylist()}
     compared = [
         Compared(
             landmark,
@@ -75,43 +64,12 @@ def compare_policies(config: Config, first: str, second: str) -> list[Compared]:
     return sorted(compared, key=lambda each: (not each.flips, each.landmark_id))
 
 
-def rule_and_yes(config: Config, policy: Policy) -> tuple[Rule, pa.Table, dict[str, int]]:
-    """Return what of the policy decides, the REVIEW_ITEMS it looks at, and the yeses on each."""
-    origins = {name for name in ("text", "closure", "audit") if getattr(policy, name)}
-    rule = Rule(policy.confirmations, policy.per_query, policy.ties, frozenset(origins))
-    if policy.evidence == "scores":
-        verified = read_verified(config)
-        low = review_threshold_of(config.verify, config.review.threshold)
-        items = build_items(verified, CANDIDATES.empty_table(), threshold=low)
-        sure = believed(verified, threshold=threshold_of(config.verify))
-        confirmed = build_items(sure, CANDIDATES.empty_table(), threshold=threshold_of(config.verify))
-        return rule, items, dict.fromkeys(confirmed["item_id"].to_pylist(), policy.confirmations)
-    reviews = open_reviews(config)
-    votes = reviews.counting_votes()
-    answers = CONFIRMING | ({"unsure"} if policy.unsure_confirms else frozenset())
-    said = zip(votes["item_id"].to_pylist(), votes["answer"].to_pylist(), strict=True)
-    return rule, reviews.read_items(), dict(Counter(item for item, answer in said if answer in answers))
-
-
 _NOTHING = Stand(False, "nothing speaks against it", None)
 
 
-def _stands(config: Config, name: str) -> dict[int, Stand]:
-    policy = load_policy(name)
-    chosen = config.model_copy(update={"policy": config.policy.model_copy(update={"name": name})})
-    removals = decide_removals(chosen)
-    rule, items, yes = rule_and_yes(config, policy)
-    stays, comes = keeps_removed(items, yes, rule), would_remove(items, yes, rule)
-    why = explain(policy, removals)
-    kept = {landmark: Stand(False, _why_kept(items, yes, landmark), least) for landmark, least in comes.items()}
-    return kept | {landmark: Stand(True, words, stays.get(landmark)) for landmark, words in why.items()}
-
-
-def _why_kept(items: pa.Table, yes: Mapping[str, int], landmark_id: int) -> str:
-    rows: list[dict[str, Any]] = items.filter(pc.equal(items["landmark_id"], landmark_id)).to_pylist()
-    confirmed = sum(yes.get(row["item_id"], 0) > 0 for row in rows)
-    if not confirmed:
-        return f"none of its {len(rows)} items is confirmed"
-    return (
-        f"{confirmed} of its {len(rows)} items are confirmed, but the policy does not count them, or another has more"
-    )
+def _stands(config: Config, policy: Policy, material: Material) -> dict[int, Stand]:
+    decision = decide_by(config, policy, material)
+    least = {**would_remove(decision.items, decision.rule), **keeps_removed(decision.items, decision.rule)}
+    columns = ("landmark_id", "removed", "reason")
+    rows = zip(*(decision.landmarks[name].to_pylist() for name in columns), strict=True)
+    return {landmark: Stand(removed, why, least.get(landmark)) for landmark, removed, why in rows}

@@ -1,7 +1,7 @@
 """From votes to a release: decide, write the manifests, and show the paper's tables and a report."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -12,26 +12,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.config import Config
-from overlap.datasets.catalogue import read_evaluation_set, read_landmarks, upstream_files
-from overlap.errors import CheckError, ReviewError
+from overlap.datasets.catalogue import upstream_files
+from overlap.decisions.decide import Decision, describe_review
+from overlap.decisions.items import believed
+from overlap.errors import CheckError
 from overlap.evidence import choose
 from overlap.evidence.compare import EVIDENCE_FOLDER, read_evidence
 from overlap.manifests.croissant import croissant_findings
 from overlap.manifests.release import REMOVALS_FILE, write_release
 from overlap.manifests.tables import read_list
 from overlap.manifests.verify import verify_release
-from overlap.policy import Policy, decide, explain, load_policy
+from overlap.policy import Policy, load_policy
 from overlap.report.page import write_report
 from overlap.report.tables import OverlapRow, SizesRow, overlap_table, render_csv, sizes_table
-from overlap.review.queue import believed, build_items
 from overlap.sheets import csv_bytes
+from overlap.steps.decisions import Material, decide_by, read_material
 from overlap.steps.evidence import gather_evidence
-from overlap.steps.photos import find_probes
-from overlap.steps.report import Decided, gather_content, make_thumbnails
-from overlap.steps.review import audit_votes, open_reviews
-from overlap.steps.run import Run, is_current
-from overlap.steps.verify import read_verified
-from overlap.tables import ANSWERS, CANDIDATES, REVIEW_ITEMS, VERIFIED, VOTES
+from overlap.steps.report import gather_content, make_thumbnails
+from overlap.steps.review import open_reviews
+from overlap.steps.run import Run
+from overlap.tables import ANSWERS, REVIEW_ITEMS, STATES, VERIFIED, VOTES
 from overlap.verify.pairs import review_threshold_of, threshold_of
 
 
@@ -45,6 +45,17 @@ class Published:
     sizes: tuple[SizesRow, ...]
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """Hold a decision, what it was made from, and its tables."""
+
+    policy: Policy
+    material: Material
+    decision: Decision
+    overlap: tuple[OverlapRow, ...]
+    sizes: tuple[SizesRow, ...]
+
+
 def publish(run: Run) -> Published:
     """Decide by the policy, write the release folder and the report.
 
@@ -53,37 +64,27 @@ def publish(run: Run) -> Published:
         DataError: an upstream file is wrong.
         CheckError: a vote was changed, the release is there with other content, or it is not proven.
     """
-    config = run.config
-    policy = load_policy(config.policy.name)
-    done = run.begin("decide", None)
-    decided = _decide(config, policy, say=run.say)
-    done(1, None)
-    removals = decided.decision.removals
-    overlap = overlap_table(
-        removals, n_queries=decided.n_queries, duplicated_queries=decided.decision.duplicated_queries
-    )
-    sizes = _sizes(decided.landmarks, removals, release_name(config))
-    about = _about(config, policy, decided)
+    config, decided = run.config, _decide(run)
+    about = _about(config, decided)
     upstream = upstream_files(config.train)
-    evidence = gather_evidence(run, about, _evidence_tables(config, policy, decided))
+    evidence = gather_evidence(run, about, _evidence_tables(config, decided))
     done = run.begin("write the release and prove it", None)
     folder = write_release(
         release_folder(config),
         upstream=upstream,
-        removals=removals,
-        reasons=explain(policy, removals),
+        removals=decided.decision.removals,
+        reasons=decided.decision.reasons,
         about=about,
         extra={
             **evidence,
             "evidence.csv": csv_bytes(_evidence(decided)),
-            "table2.csv": render_csv(overlap).encode(),
-            "table3.csv": render_csv(sizes).encode(),
+            "table2.csv": render_csv(decided.overlap).encode(),
+            "table3.csv": render_csv(decided.sizes).encode(),
         },
         check=partial(_prove, source=upstream[0].parent),
     )
     done(1, None)
-    report = _write_page(run, policy, decided, overlap=overlap, sizes=sizes)
-    return Published(folder, report, overlap, sizes)
+    return Published(folder, _write_page(run, decided), decided.overlap, decided.sizes)
 
 
 def _prove(folder: Path, *, source: Path) -> None:
@@ -103,14 +104,7 @@ def report(run: Run) -> Path:
     Raises:
         ReviewError: the policy needs votes and there are none.
     """
-    policy = load_policy(run.config.policy.name)
-    decided = _decide(run.config, policy, say=run.say)
-    removals = decided.decision.removals
-    overlap = overlap_table(
-        removals, n_queries=decided.n_queries, duplicated_queries=decided.decision.duplicated_queries
-    )
-    sizes = _sizes(decided.landmarks, removals, release_name(run.config))
-    return _write_page(run, policy, decided, overlap=overlap, sizes=sizes)
+    return _write_page(run, _decide(run))
 
 
 def release_name(config: Config) -> str:
@@ -123,75 +117,34 @@ def release_folder(config: Config) -> Path:
     return config.release.out / f"{release_name(config)}-{config.release.version}"
 
 
-def _write_page(
-    run: Run, policy: Policy, decided: Decided, *, overlap: tuple[OverlapRow, ...], sizes: tuple[SizesRow, ...]
-) -> Path:
-    done = run.begin("report", None)
-    page = write_report(
-        run.config.store / f"report-{release_folder(run.config).name}.html",
-        gather_content(run.config, policy, decided, overlap=overlap, sizes=sizes),
-        thumbnail=make_thumbnails(run.config, run.limits),
+def _decide(run: Run) -> _Decided:
+    config, policy = run.config, load_policy(run.config.policy.name)
+    done = run.begin("decide", None)
+    material = read_material(config)
+    decision = decide_by(config, policy, material)
+    done(1, None)
+    if policy.evidence == "votes":
+        run.say(f"review {describe_review(decision.n_for_removals, decision.n_for_figures)}")
+    queries = {name: len(ids) for name, ids in material.queries.items()}
+    overlap = overlap_table(
+        decision.removals,
+        n_queries=queries,
+        duplicated_queries=decision.duplicated_queries,
+        not_asked_queries=decision.not_asked_queries,
     )
+    sizes = _sizes(material.landmarks, decision.removals, release_name(config))
+    return _Decided(policy, material, decision, overlap, sizes)
+
+
+def _write_page(run: Run, decided: _Decided) -> Path:
+    config, done = run.config, run.begin("report", None)
+    content = gather_content(
+        config, decided.policy, decided.decision, decided.material, overlap=decided.overlap, sizes=decided.sizes
+    )
+    path = config.store / f"report-{release_folder(config).name}.html"
+    page = write_report(path, content, thumbnail=make_thumbnails(config, run.limits))
     done(1, None)
     return page
-
-
-def decide_removals(config: Config) -> pa.Table:
-    """Return the REMOVALS that 'publish' would make now."""
-    return _decide(config, load_policy(config.policy.name), say=lambda line: None).decision.removals
-
-
-def _decide(config: Config, policy: Policy, *, say: Callable[[str], None]) -> Decided:
-    if policy.evidence == "votes":
-        audit_votes(config)
-    reviews = open_reviews(config)
-    items, votes = reviews.read_items(), reviews.counting_votes()
-    verified = read_verified(config) if _has_verified(config, policy) else VERIFIED.empty_table()
-    if policy.evidence == "scores":
-        items, votes = (
-            build_items(verified, CANDIDATES.empty_table(), threshold=threshold_of(config.verify)),
-            VOTES.empty_table(),
-        )
-    else:
-        _check_votes(config, items, votes, say=say)
-    probes = {name: images["image_id"].to_pylist() for name, images in _read_probes(config).items()}
-    landmarks = read_landmarks(config.train)
-    decision = decide(
-        policy,
-        items=items,
-        votes=votes,
-        verified=verified,
-        landmarks=landmarks,
-        threshold=threshold_of(config.verify),
-        queries=probes,
-    )
-    return Decided(decision, items, votes, verified, landmarks, {name: len(ids) for name, ids in probes.items()})
-
-
-def _read_probes(config: Config) -> dict[str, pa.Table]:
-    """Return the IMAGES that were asked about, by evaluation set: queries, or with search.probes "all" every photo."""
-    evaluations = [read_evaluation_set(evaluation) for evaluation in config.evaluation]
-    return {evaluation.name: find_probes(config, evaluation) for evaluation in evaluations}
-
-
-def _has_verified(config: Config, policy: Policy) -> bool:
-    """Tell whether verified pairs can be read; a policy on scores can't do without, one on votes can."""
-    return policy.evidence == "scores" or is_current(config, "verified")
-
-
-def _check_votes(config: Config, items: pa.Table, votes: pa.Table, *, say: Callable[[str], None]) -> None:
-    if not votes.num_rows and (items.num_rows or not is_current(config, "queue")):
-        raise ReviewError(
-            f"{items.num_rows} items wait for review and there is no vote yet: let reviewers vote, or bring votes in "
-            "with 'overlap votes import'; to decide without people, use --set policy.name=automatic"
-        )
-    n_open = _count_open(items, votes)
-    if n_open:
-        say(f"warning: {n_open} of {items.num_rows} items have no vote yet; they count as not confirmed")
-
-
-def _count_open(items: pa.Table, votes: pa.Table) -> int:
-    return len(set(items["item_id"].to_pylist()) - set(votes["item_id"].to_pylist()))
 
 
 def _sizes(landmarks: pa.Table, removals: pa.Table, name: str) -> tuple[SizesRow, ...]:
@@ -201,33 +154,54 @@ def _sizes(landmarks: pa.Table, removals: pa.Table, name: str) -> tuple[SizesRow
     return sizes_table({"training set": (n_images, n_landmarks), name: after})
 
 
-def _about(config: Config, policy: Policy, decided: Decided) -> dict[str, Any]:
+def _about(config: Config, decided: _Decided) -> dict[str, Any]:
     """Return what release.json says; no times and no paths, so that the same decision gives the same bytes."""
-    sections = ("descriptors", "search", "verify", "names")
+    sections, decision, votes = ("descriptors", "search", "verify", "names"), decided.decision, _counted_votes(decided)
+    states = Counter(decision.items["state"].to_pylist())
     return {
         "name": release_name(config),
         "version": config.release.version,
         "made_with": f"landmark-overlap {version('landmark-overlap')}",
-        "policy": policy.model_dump(),
+        "policy": decided.policy.model_dump(),
         "threshold": threshold_of(config.verify),
         "settings": {name: _without_folders(getattr(config, name).model_dump(mode="json")) for name in sections},
         "training_format": config.train.format,
         "evaluation_sets": {
-            name: {"queries": n, "duplicated_queries": decided.decision.duplicated_queries.get(name, 0)}
-            for name, n in decided.n_queries.items()
+            name: {
+                "queries": len(queries),
+                "duplicated_queries": decision.duplicated_queries.get(name, 0),
+                "not_asked_queries": decision.not_asked_queries.get(name, 0),
+            }
+            for name, queries in decided.material.queries.items()
         },
-        "items": decided.items.num_rows,
-        "items_without_vote": len(
-            set(decided.items["item_id"].to_pylist()) - set(decided.votes["item_id"].to_pylist())
-        ),
-        "votes": decided.votes.num_rows,
+        "items": decision.items.num_rows,
+        "item_states": {state: states[state] for state in STATES},
+        "review": decision.review,
+        "votes": votes.num_rows,
         **{name: value for name, value in _publication(config).items() if value},
-        "reviewers": len(set(decided.votes["reviewer"].to_pylist())),
+        **_void_imports(config, decided.policy),
+        "reviewers": len(set(votes["reviewer"].to_pylist())),
     }
+
+
+def _counted_votes(decided: _Decided) -> pa.Table:
+    """Return the VOTES that the policy looked at."""
+    return decided.material.votes if decided.policy.evidence == "votes" else VOTES.empty_table()
 
 
 def _publication(config: Config) -> dict[str, Any]:
     return config.release.model_dump(mode="json", include={"licence", "authors", "url", "date"})
+
+
+def _void_imports(config: Config, policy: Policy) -> dict[str, Any]:
+    """Return the imports of votes that were declared void, with the reasons; nothing where there are none."""
+    imports = open_reviews(config).imports() if policy.evidence == "votes" else []
+    void = [
+        {"import": each.number, "file": each.source.file, "votes": each.n_votes, "reason": each.reason}
+        for each in imports
+        if each.reason is not None
+    ]
+    return {"void_imports": void} if void else {}
 
 
 def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,27 +211,24 @@ def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _evidence_tables(config: Config, policy: Policy, decided: Decided) -> choose.Decided:
+def _evidence_tables(config: Config, decided: _Decided) -> choose.Decided:
     threshold = review_threshold_of(config.verify, config.review.threshold)
     return choose.Decided(
-        decided.decision.removals,
-        explain(policy, decided.decision.removals),
-        decided.items,
-        decided.votes,
-        believed(decided.verified, threshold=threshold),
-        decided.landmarks,
+        decided.decision.items,
+        decided.decision.landmarks,
+        _counted_votes(decided),
+        believed(decided.material.verified, threshold=threshold),
     )
 
 
-def _evidence(decided: Decided) -> pa.Table:
+def _evidence(decided: _Decided) -> pa.Table:
     """Return a row for each item that a removal rests on: what was verified, and how many gave which answer."""
     wanted = set(pc.list_flatten(decided.decision.removals["evidence"]).to_pylist())
-    verified = {_pair(row): row for row in decided.verified.to_pylist()}
-    answers: Counter[tuple[str, str]] = Counter(
-        zip(decided.votes["item_id"].to_pylist(), decided.votes["answer"].to_pylist(), strict=True)
-    )
+    verified = {_pair(row): row for row in decided.material.verified.to_pylist()}
+    votes = _counted_votes(decided)
+    answers = Counter(zip(votes["item_id"].to_pylist(), votes["answer"].to_pylist(), strict=True))
     rows = []
-    for item in decided.items.to_pylist():
+    for item in decided.decision.items.to_pylist():
         if item["item_id"] not in wanted:
             continue
         found = verified.get(_pair(item), {})
@@ -269,7 +240,6 @@ def _evidence(decided: Decided) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_EVIDENCE)
 
 
-_PHOTOS = ("query_id", "image_id")
 _ITEM_COLUMNS = ("item_id", "evaluation_set", "query_id", "image_id", "landmark_id", "origin")
 _VERIFIED_COLUMNS = ("n_matches", "n_inliers", "score", "geometry")
 _EVIDENCE = pa.schema(

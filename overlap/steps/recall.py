@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from overlap.audit.recall import least_limit, list_steps, share_within
 from overlap.config import Config, fingerprint
+from overlap.decisions.items import confirmed_pairs
 from overlap.search.copies import Hashes, least_distances
 from overlap.search.ranks import count_above
 from overlap.steps.copies import hash_images, hash_sets, read_hashes
+from overlap.steps.decisions import decide_by_people, read_material
 from overlap.steps.photos import Sets, read_photos, read_sets
 from overlap.steps.planting import PLANTINGS, choose_photos, plant_photos
 from overlap.steps.retrieve import Described, describe_beside, describe_sets, read_descriptors
-from overlap.steps.review import open_reviews
 from overlap.steps.run import Run, find_current, is_current, recorded
 from overlap.store import read_table, write_table
-from overlap.tables import CONFIRMING, RECALL, Descriptors, as_table
+from overlap.tables import RECALL, Descriptors, as_table
 
 _SHARE = 0.99
 _MOST_BITS = 20
@@ -96,17 +97,11 @@ def read_recall(config: Config) -> pa.Table:
     return read_table(find_current(config, "recall"), "recall", RECALL)
 
 
-def find_positives(config: Config, items: pa.Table, votes: pa.Table) -> dict[Asked, dict[int, list[str]]]:
-    """Return by query all photos of each landmark that people confirmed for it.
-
-    Args:
-        items: REVIEW_ITEMS.
-        votes: VOTES that count.
-    """
+def find_positives(config: Config, decisions: pa.Table) -> dict[Asked, dict[int, list[str]]]:
+    """Return by query all photos of each landmark that is confirmed for it by DECISIONS."""
     if not is_current(config, "photos"):
         return {}
-    yes = votes.filter(pc.is_in(votes["answer"], pa.array(sorted(CONFIRMING))))
-    confirmed = items.filter(pc.and_(pc.is_in(items["item_id"], yes["item_id"]), pc.is_valid(items["query_id"])))
+    confirmed = confirmed_pairs(decisions)
     train = read_photos(config, "train")
     train = train.filter(pc.is_in(train["landmark_id"], pc.unique(confirmed["landmark_id"])))
     photos: dict[int, list[str]] = defaultdict(list)
@@ -164,8 +159,7 @@ def _want_planted(
 
 
 def _want_confirmed(config: Config, train: Sequence[Descriptors]) -> list[_Wanted]:
-    reviews = open_reviews(config)
-    positives = find_positives(config, reviews.read_items(), reviews.counting_votes())
+    positives = find_positives(config, decide_by_people(config, read_material(config)))
     names = {photo for landmarks in positives.values() for photos in landmarks.values() for photo in photos}
     vectors = {
         image_id: np.asarray(part.vectors[place], np.float64)

@@ -1,15 +1,13 @@
 """Fill the report from tables: facts, galleries, scores, and thumbnails of the photos it shows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.config import Config
+from overlap.decisions.decide import Decision, describe_review
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, encode_jpeg, load_photo, resize_within
-from overlap.policy import Decision, Policy
+from overlap.policy import Policy
 from overlap.report.gather import (
     Evidence,
     Limits,
@@ -21,55 +19,38 @@ from overlap.report.gather import (
 )
 from overlap.report.page import Fact, ReportContent, Thumbnail
 from overlap.report.tables import OverlapRow, SizesRow
+from overlap.steps.decisions import Material
+from overlap.steps.declared import STEPS
 from overlap.steps.defence import agreement_facts, compare_shipped, draw_plots, rank_before_and_after, read_audit_view
 from overlap.steps.photos import read_photos, read_quarantine
-from overlap.steps.review import open_reviews, rule_of_policy
-from overlap.steps.run import SECTIONS, is_current, read_record
+from overlap.steps.run import is_current, read_record
 from overlap.store import Store
-from overlap.tables import QUARANTINE
+from overlap.tables import QUARANTINE, VOTES
 from overlap.verify.pairs import threshold_of
 
 _THUMBNAIL_PX = 320
 
 
-@dataclass(frozen=True)
-class Decided:
-    """Hold a decision and the tables it was made from.
-
-    Args:
-        items: REVIEW_ITEMS.
-        votes: VOTES that count.
-        verified: VERIFIED; empty when the votes were made elsewhere.
-        landmarks: LANDMARKS.
-        n_queries: queries by evaluation set.
-    """
-
-    decision: Decision
-    items: pa.Table
-    votes: pa.Table
-    verified: pa.Table
-    landmarks: pa.Table
-    n_queries: Mapping[str, int]
-
-
 def gather_content(
     config: Config,
     policy: Policy,
-    decided: Decided,
+    decision: Decision,
+    material: Material,
     *,
     overlap: tuple[OverlapRow, ...],
     sizes: tuple[SizesRow, ...],
 ) -> ReportContent:
     """Gather everything that the report shows."""
     threshold = threshold_of(config.verify)
+    by_votes = policy.evidence == "votes"
+    votes = material.votes if by_votes else VOTES.empty_table()
     evidence = Evidence(
-        decided.decision.removals,
-        decided.items,
-        decided.votes,
-        decided.verified,
-        decided.landmarks,
+        decision.items,
+        decision.landmarks,
+        votes,
+        material.verified,
         threshold,
-        photos=_text_photos(config, decided.items),
+        photos=_text_photos(config, decision.items),
     )
     landmarks = gather_landmarks(evidence)
     audit = read_audit_view(config)
@@ -79,21 +60,22 @@ def gather_content(
         training_set=config.train.format,
         overlap=overlap,
         sizes=sizes,
-        facts=_facts(config, policy, decided),
+        review=describe_review(decision.n_for_removals, decision.n_for_figures) if by_votes else "",
+        facts=_facts(config, policy, decision, material, votes),
         settings=config.model_dump_json(indent=2, exclude={"store": True, "run": True, "review": {"database"}}),
         removed=landmarks.removed,
         kept=landmarks.kept,
         n_kept=landmarks.n_kept,
         text=landmarks.text,
         proposed=landmarks.proposed,
-        rankings=rank_before_and_after(config, decided.decision.removals),
-        policies=compare_shipped(config, policy, _tables(config, decided)),
+        rankings=rank_before_and_after(config, decision.removals),
+        policies=compare_shipped(config, policy, material),
         audit=audit,
-        plots=draw_plots(config, decided.items, decided.votes, audit),
-        agreement=agreement_facts(config, rule_of_policy(config, policy)) if decided.votes.num_rows else (),
-        scores=split_scores(decided.verified, decided.items, decided.votes, threshold=threshold),
-        statuses=count_statuses(decided.verified),
-        votes=count_answers(decided.votes),
+        plots=draw_plots(config, material, audit),
+        agreement=agreement_facts(config) if votes.num_rows else (),
+        scores=split_scores(material.verified, decision.items, threshold=threshold),
+        statuses=count_statuses(material.verified),
+        votes=count_answers(votes),
         quarantine=first_quarantined(quarantine),
         n_quarantined=quarantine.num_rows,
         seconds=_seconds(config),
@@ -123,35 +105,24 @@ def make_thumbnails(config: Config, limits: PhotoLimits) -> Thumbnail:
     return thumbnail
 
 
-def _tables(config: Config, decided: Decided) -> dict[str, pa.Table]:
-    """Return what policies decide on: all items and votes there are, whatever the one applied looked at."""
-    reviews = open_reviews(config)
-    return {
-        "items": reviews.read_items(),
-        "votes": reviews.counting_votes(),
-        "verified": decided.verified,
-        "landmarks": decided.landmarks,
-    }
-
-
-def _facts(config: Config, policy: Policy, decided: Decided) -> tuple[Fact, ...]:
+def _facts(config: Config, policy: Policy, decision: Decision, material: Material, votes: pa.Table) -> tuple[Fact, ...]:
     facts = [
         Fact("Policy", f"{policy.name} (version {policy.version}): {policy.description}"),
-        Fact("Training set", f"{config.train.format}, {pc.sum(decided.landmarks['n_images']).as_py() or 0:,} photos"),
+        Fact("Training set", f"{config.train.format}, {pc.sum(material.landmarks['n_images']).as_py() or 0:,} photos"),
         Fact("Global descriptors", config.descriptors.kind),
         Fact("Search", f"the {config.search.k} nearest photos of each query, {config.search.index}"),
         Fact("Local features", f"{config.verify.features}, threshold {threshold_of(config.verify):g}"),
-        Fact("Verified pairs", f"{decided.verified.num_rows:,}"),
-        Fact("Review items", f"{decided.items.num_rows:,}"),
+        Fact("Verified pairs", f"{material.verified.num_rows:,}"),
+        Fact("Review items", f"{decision.items.num_rows:,}"),
     ]
     if policy.evidence == "votes":
-        n_reviewers = len(set(decided.votes["reviewer"].to_pylist()))
-        facts.append(Fact("Votes", f"{decided.votes.num_rows:,} by {n_reviewers} reviewers"))
+        n_reviewers = len(set(votes["reviewer"].to_pylist()))
+        facts.append(Fact("Votes", f"{votes.num_rows:,} by {n_reviewers} reviewers"))
     return tuple(facts)
 
 
 def _seconds(config: Config) -> dict[str, float]:
-    records = (read_record(Store(config.store), step) for step in SECTIONS)
+    records = (read_record(Store(config.store), step) for step in STEPS)
     return {record.step: record.seconds for record in records if record is not None}
 
 

@@ -1,20 +1,20 @@
 """From photos to candidates: global descriptors, search, and landmark names."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from overlap.config import Config, DescriptorsConfig, fingerprint
-from overlap.descriptors.batches import load_scaled
-from overlap.descriptors.exported import load_exported
+from overlap.descriptors.batches import grid_shape, load_scaled
+from overlap.descriptors.exported import Exported, load_exported, require_common_sizes
 from overlap.descriptors.extract import describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
 from overlap.devices import choose_device, use_large_pages
@@ -28,35 +28,40 @@ from overlap.progress import counted
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.declared import declared_part, devices_of, find_step, name_part
 from overlap.steps.gpu import load_product
-from overlap.steps.photos import Sets, check_quarantine, join_quarantine, quarantine_row, split_probes
+from overlap.steps.photos import Sets, check_quarantine, join_quarantine, split_probes, write_quarantine
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
+    cut_photos,
     find_current,
     hash_file,
+    name_shard,
     put_list,
     read_text_list,
     recorded,
+    resolve_device,
     row_stamp,
     run_shards,
     shard_folders,
 )
 from overlap.store import read_array, read_table, write_array, write_json, write_table
-from overlap.tables import CANDIDATES, QUARANTINE, Descriptors, FloatArray, as_table
+from overlap.tables import CANDIDATES, Descriptors, FloatArray, as_table
 from overlap.workers import count_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSION = 2
-_SEARCH_VERSION = 2
+_VOCABULARY_VERSION = 4
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
 # A landmark may have thousands of photos, all of which come before the first of another.
 _PROBES_AT_ONCE = 1024
 
+
+_Cut: TypeAlias = Callable[[list[dict[str, Any]], int], list[Sequence[dict[str, Any]]]]
 
 # What the probes of an origin are, for people.
 PROBES: Mapping[str, str] = MappingProxyType(
@@ -79,6 +84,16 @@ class _Work:
     limits: PhotoLimits
     threads: int
     model: Path | None = None
+
+
+def check_network(run: Run) -> None:
+    """Open the network that describes photos, where the shards will run, before any work is done.
+
+    Raises:
+        ConfigError: it can't be opened, or doesn't take photos of the size that the config asks for.
+    """
+    if run.config.descriptors.kind != "vlad":
+        run.map_shards(_open_once, [run.config.descriptors], label="open the network", sizes=[1])
 
 
 def describe_sets(run: Run, sets: Sets) -> Described:
@@ -123,7 +138,7 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     settings = run.config.descriptors
     if settings.kind == "vlad":
         raise ConfigError('descriptors.kind = "vlad" is no network; set descriptors.kind and descriptors.path')
-    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label)
+    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label, cut=cut)
     bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
     if bad:
         raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
@@ -149,8 +164,7 @@ def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
     with recorded(run, "candidates") as finish:
         train = [shard.fingerprint for shard in described.train]
         probes = [[*name, [shard.fingerprint for shard in shards]] for name, shards in described.probes.items()]
-        settings = run.config.search.model_dump(exclude={"copies", "device"})
-        whole = fingerprint("candidates", _SEARCH_VERSION, settings, train, probes)
+        whole = name_part(run.config, "candidates", run.devices, train, probes)
         if not run.store.exists("candidates", whole):
             found = _search(run, sets, described)
             with run.store.put("candidates", whole) as folder:
@@ -213,10 +227,14 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
         return hash_file(settings.path), None
     images = sets.training.images
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
-    shards = _shards(run, "vocabulary-sample", sample, name="", model=None)
-    whole = fingerprint("vocabulary", _VERSION, settings, [shard.fingerprint for shard in shards])
+    shards = [
+        Shard(run.store, "vocabulary-sample", fingerprint(_VOCABULARY_VERSION, settings.size_px, stamps), *more)
+        for stamps, more in _cut(run, sample, model=None, cut=cut)
+    ]
+    if not run.store.exists("vocabulary", _name_vocabulary(settings, shards)):
+        shards = run_shards(run, shards, _store_sample, label="vocabulary: local features")
+    whole = _name_vocabulary(settings, shards)
     if not run.store.exists("vocabulary", whole):
-        run_shards(run, shards, _store_sample, label="vocabulary: local features")
         folders = [run.store.get(shard.step, shard.fingerprint) for shard in shards]
         check_quarantine(run, join_quarantine(folders), len(sample))
         vlad = train_vlad(chain(*map(_read_sample, folders)), settings=settings)
@@ -225,24 +243,33 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     return whole, run.store.get("vocabulary", whole)
 
 
-def _describe(run: Run, images: pa.Table, *, name: str, model: Path | None, label: str) -> tuple[Shard, ...]:
-    shards = _shards(run, "descriptors", images, name=name, model=model)
-    run_shards(run, shards, _store_descriptors, label=label)
-    return tuple(shards)
+def _name_vocabulary(settings: DescriptorsConfig, shards: Sequence[Shard]) -> str:
+    learned = (settings.vocabulary, settings.dimensions, settings.seed)
+    return fingerprint("vocabulary", _VOCABULARY_VERSION, learned, [shard.fingerprint for shard in shards])
 
 
-def _shards(run: Run, step: str, images: pa.Table, *, name: str, model: Path | None) -> list[Shard]:
-    settings = run.config.descriptors
-    return [
-        Shard(
-            run.store,
-            step,
-            fingerprint(step, _VERSION, settings.model_copy(update={"path": None}), name, list(map(row_stamp, rows))),
-            len(rows),
-            _Work(rows, settings, run.limits, _count_threads(run), model),
-        )
-        for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
+def _describe(
+    run: Run, images: pa.Table, *, name: str, model: Path | None, label: str, cut: _Cut = cut_photos
+) -> tuple[Shard, ...]:
+    config = run.config
+    devices = {key: resolve_device(run, key) for key in devices_of(config, "descriptors")}
+    shards = [
+        Shard(run.store, "descriptors", name_part(config, "descriptors", devices, name, stamps), *more)
+        for stamps, more in _cut(run, images, model=model, cut=cut)
     ]
+    return tuple(run_shards(run, shards, _store_descriptors, label=label))
+
+
+def _cut(
+    run: Run, images: pa.Table, *, model: Path | None, cut: _Cut
+) -> Iterator[tuple[list[Any], tuple[int, "_Work"]]]:
+    """Yield what names the photos of each shard, how many there are, and the work on them."""
+    step = find_step(run.config, "descriptors")
+    device = resolve_device(run, step.device) if step.device else None
+    settings = declared_part(run.config.descriptors, step, name="descriptors", device=device)
+    for rows in cut(images.to_pylist(), run.config.run.photos_per_shard):
+        work = _Work(rows, settings, run.limits, _count_threads(run), model)
+        yield list(map(row_stamp, rows)), (len(rows), work)
 
 
 def _count_threads(run: Run) -> int:
@@ -251,20 +278,22 @@ def _count_threads(run: Run) -> int:
     return max(cores // (run.config.run.workers or cores), 2)
 
 
-def _store_sample(shard: Shard) -> None:
+def _store_sample(shard: Shard) -> str:
     work: _Work = shard.work
     found: list[FloatArray] = []
-    bad = []
+    refused = []
     for row in work.rows:
         try:
             photo = load_scaled(row, size_px=work.settings.size_px, scales=(1.0,), limits=work.limits)
             found.append(_root_sift(photo[0]))
         except DataError as error:
-            bad.append(quarantine_row(row, error))
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
-        write_table(folder, "quarantine", as_table(bad, QUARANTINE))
+            refused.append((row, error))
+    name = name_shard(shard, refused)
+    with shard.store.put(shard.step, name) as folder:
+        write_quarantine(folder, refused)
         write_array(folder, "ends", np.cumsum([len(one) for one in found], dtype=np.int64))
         write_array(folder, "sample", np.concatenate([np.zeros((0, 128), np.float32), *found]))
+    return name
 
 
 def _read_sample(folder: Path) -> list[FloatArray]:
@@ -273,7 +302,7 @@ def _read_sample(folder: Path) -> list[FloatArray]:
     return np.split(np.asarray(read_array(folder, "sample")), ends[:-1]) if len(ends) else []
 
 
-def _store_descriptors(shard: Shard) -> None:
+def _store_descriptors(shard: Shard) -> str:
     work: _Work = shard.work
     if work.model is not None:
         embed = _load_vlad(shard.store.get("vocabulary", work.model.name))
@@ -281,12 +310,19 @@ def _store_descriptors(shard: Shard) -> None:
     else:
         network = _load_network(work.settings)
         done = describe_batches(
-            work.rows, network=network, settings=work.settings, limits=work.limits, workers=work.threads
+            work.rows,
+            network=network,
+            settings=work.settings,
+            limits=work.limits,
+            workers=work.threads,
+            fit=network.fit if isinstance(network, Exported) else grid_shape,
         )
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
+    name = name_shard(shard, [(work.rows[photo.row], photo.error) for photo in done.refused])
+    with shard.store.put(shard.step, name) as folder:
         write_json(folder, "photos", done.descriptors.image_ids)
         write_array(folder, "vectors", done.descriptors.vectors)
         write_table(folder, "quarantine", done.quarantine)
+    return name
 
 
 @lru_cache(maxsize=1)
@@ -303,7 +339,7 @@ def _root_sift(pixels: Pixels) -> FloatArray:
 def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]:
     use_large_pages()
     network = _open_network(settings, device=choose_device(settings.device, key="descriptors.device"))
-    if not settings.compile:
+    if not settings.compile or isinstance(network, Exported):
         return network
     import torch
 
@@ -312,11 +348,17 @@ def _load_network(settings: DescriptorsConfig) -> Callable[["Tensor"], "Tensor"]
     return compiled
 
 
+def _open_once(settings: DescriptorsConfig) -> None:
+    _load_network(settings)
+
+
 def _open_network(settings: DescriptorsConfig, *, device: str) -> Callable[["Tensor"], "Tensor"]:
     if settings.path is None:
         raise ConfigError(f'descriptors.kind = "{settings.kind}" needs descriptors.path')
     if settings.kind == "exported":
-        return load_exported(settings.path, device=device)
+        program = load_exported(settings.path, device=device, compiled=settings.compile)
+        require_common_sizes(program, size_px=settings.size_px, scales=settings.scales)
+        return program
     saved = read_saved(settings.path)
     if saved is None:
         return load_network(settings.network, settings.path, device=device)

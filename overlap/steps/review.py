@@ -1,26 +1,31 @@
 """Between machine and people: the review queue, and votes in and out."""
 
+import getpass
 import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from overlap.config import Config, fingerprint
-from overlap.errors import CheckError, ConfigError
-from overlap.policy import Policy
+from overlap.datasets.catalogue import list_photos, read_evaluation_set
+from overlap.errors import ArtifactError, CheckError, ConfigError, DataError
+from overlap.manifests.sums import sha256
 from overlap.review import reviewers
 from overlap.review.desk import now_ms
-from overlap.review.fate import Rule
+from overlap.review.imports import Import, Source
+from overlap.review.known import Known
 from overlap.review.queue import build_items
 from overlap.review.store import ReviewStore, open_store
 from overlap.review.votes import export_votes as export_file
 from overlap.review.votes import import_votes as import_file
 from overlap.review.votes import read_truth
 from overlap.review.votes import simulate_votes as simulate_reviewers
-from overlap.steps.run import Run, find_current, recorded
+from overlap.steps.photos import find_probes
+from overlap.steps.run import Run, find_current, read_record, recorded, store_of
 from overlap.store import read_table, write_table
 from overlap.tables import REVIEW_ITEMS
 from overlap.verify.pairs import review_threshold_of
@@ -29,18 +34,6 @@ from overlap.verify.pairs import review_threshold_of
 def open_reviews(config: Config) -> ReviewStore:
     """Open the review store of a config: its database, or SQLite in the store's folder."""
     return open_store(config.review.database or config.store / "reviews.sqlite")
-
-
-def rule_of_policy(config: Config, policy: Policy) -> Rule:
-    """Return what of a policy decides who need not be asked any more."""
-    return Rule(
-        confirmations=policy.confirmations,
-        per_query=policy.per_query,
-        ties=policy.ties,
-        text=policy.text or policy.closure or policy.audit,
-        unsure_confirms=policy.unsure_confirms,
-        reviewers=config.review.reviewers,
-    )
 
 
 def build_queue(run: Run, verified: pa.Table, text: pa.Table) -> pa.Table:
@@ -61,14 +54,77 @@ def build_queue(run: Run, verified: pa.Table, text: pa.Table) -> pa.Table:
     return items
 
 
+def check_queue(config: Config) -> None:
+    """Hold that there is something to review.
+
+    Raises:
+        ArtifactError: 'curate' did not come so far yet.
+    """
+    if read_record(store_of(config), "queue") is None and not open_reviews(config).read_items().num_rows:
+        raise ArtifactError(
+            f"{config.store}: there is no review queue yet; run 'overlap curate' with this config to its end first"
+        )
+
+
 def read_queue(config: Config) -> pa.Table:
     """Return the REVIEW_ITEMS of the last 'curate'."""
     return read_table(find_current(config, "queue"), "items", REVIEW_ITEMS)
 
 
 def import_votes(config: Config, path: Path) -> int:
-    """Add the votes of a CSV file and return how many were new."""
-    return import_file(open_reviews(config), path)
+    """Add the votes of a CSV file and return how many were new, or brought back from a void import.
+
+    Raises:
+        DataError: the file or a vote in it is wrong, or the lists of a set can't be read.
+    """
+    source = Source(path.name, _sha256(path), _who(), now_ms())
+    return import_file(open_reviews(config), path, known=_known(config), source=source)
+
+
+def list_imports(config: Config) -> list[str]:
+    """Return a line for every import: number, time, who, votes, file, and why it is void if it is."""
+    return [_import_line(each) for each in open_reviews(config).imports()]
+
+
+def void_import(config: Config, number: int, *, reason: str) -> int:
+    """Declare an import void, for good, and return how many votes count no more.
+
+    Raises:
+        ReviewError: there is no such import, it is void already, or no reason is given.
+    """
+    return open_reviews(config).void(number, reason=reason, who=_who(), now_ms=now_ms())
+
+
+def _known(config: Config) -> Known:
+    evaluations = [read_evaluation_set(evaluation) for evaluation in config.evaluation]
+    image_ids, landmark_ids = list_photos(config.train)
+    return Known(
+        probes={each.name: set(find_probes(config, each)["image_id"].to_pylist()) for each in evaluations},
+        photos={each.name: set(each.photos["image_id"].to_pylist()) for each in evaluations},
+        image_ids=image_ids,
+        landmark_ids=landmark_ids,
+        now=datetime.fromtimestamp(now_ms() / 1000, UTC),
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}; give the CSV of votes") from None
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a user whom it knows no name of
+        return f"user {os.getuid()}"
+
+
+def _import_line(each: Import) -> str:
+    moment = datetime.fromtimestamp(each.source.at_ms / 1000, UTC).isoformat(timespec="seconds")
+    void = "" if each.reason is None else f"\tvoid: {each.reason}"
+    return f"{each.number}\t{moment}\t{each.source.who}\t{each.n_votes:,} votes\t{each.source.file}{void}"
 
 
 def export_votes(config: Config, path: Path) -> int:
@@ -77,11 +133,15 @@ def export_votes(config: Config, path: Path) -> int:
 
 
 def simulate_votes(config: Config, truth: Path, *, reviewers: int, error_rate: float, seed: int) -> int:
-    """Let simulated reviewers answer every item of the review store; return how many votes were new."""
+    """Let simulated reviewers answer every item of the review store; return how many votes were new.
+
+    They are written down as an import, which can be declared void.
+    """
     reviews = open_reviews(config)
     items = reviews.read_items()
     votes = simulate_reviewers(items, read_truth(truth), reviewers=reviewers, error_rate=error_rate, seed=seed)
-    return reviews.merge_votes(items, votes)
+    source = Source(f"simulated from {truth.name}", _sha256(truth), _who(), now_ms())
+    return reviews.merge_votes(items, votes, source=source)
 
 
 def audit_votes(config: Config, *, expect: str | None = None) -> tuple[int, str]:

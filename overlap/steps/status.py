@@ -1,13 +1,18 @@
 """How far a run is."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from overlap.config import Config
+from overlap.decisions.decide import decide_items, describe_review
+from overlap.steps.decisions import rule_of
+from overlap.steps.declared import STEPS
 from overlap.steps.journal import add_up, read_last_run
 from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
-from overlap.steps.run import SECTIONS, read_record, settings_of
+from overlap.steps.run import find_record, is_made_by, read_record
 from overlap.store import Store
+from overlap.tables import STATES
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,17 +25,17 @@ def render_status(config: Config) -> "Group":
 
     steps = Table("step", "state", "counts", "seconds", "finished", box=None, pad_edge=False, header_style="bold")
     steps.columns[3].justify = "right"
-    for step in SECTIONS:
+    for step in STEPS:
         steps.add_row(step, *_row(config, step))
     lines = [*_rate_lines(config), *_review_lines(config), _release_line(config)]
     return Group(f"{config.name}: {config.store}", steps, *lines)
 
 
 def _row(config: Config, step: str) -> tuple[str, str, str, str]:
-    record = read_record(Store(config.store), step)
+    record = find_record(config, step) or read_record(Store(config.store), step)
     if record is None:
         return "not done", "", "", ""
-    state = "done" if record.settings == settings_of(config, step) else "outdated"
+    state = "done" if is_made_by(config, record) else "outdated"
     counts = "\n".join(f"{count:,} {name.replace('_', ' ')}" for name, count in record.counts.items())
     return state, counts, f"{record.seconds:,.1f}", record.finished_at[:16].replace("T", " ")
 
@@ -51,6 +56,11 @@ def _review_lines(config: Config) -> list[str]:
     voted = set(votes["item_id"].to_pylist())
     by_reviewer = votes.group_by("reviewer").aggregate([("item_id", "count")]).sort_by("reviewer").to_pylist()
     lines = [f"review: {len(voted):,} of {items.num_rows:,} items have a vote"]
+    if items.num_rows:
+        decisions, *needed = decide_items(rule_of(config), items=items, votes=votes)
+        states = Counter(decisions["state"].to_pylist())
+        counted = ", ".join(f"{states[name]:,} {name.replace('_', ' ')}" for name in STATES)
+        lines = [f"{lines[0]}: {counted}", f"  {describe_review(*needed)}"]
     return [*lines, *(f"  {row['reviewer']}: {row['item_id_count']:,} votes" for row in by_reviewer)]
 
 

@@ -38,6 +38,7 @@ CURVE_FILE = "curve.csv"
 _VERSION = 1
 # Settings that don't change what comes out.
 _NEUTRAL = frozenset({"cache_gb", "checkpoint_every", "seed"})
+_NEUTRAL_OR_KEPT = _NEUTRAL | {"classifier"}  # trainings from before that setting kept the classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +180,7 @@ def _identify(network: NetworkConfig, training: TrainingConfig) -> tuple[object,
     settings = make_settings(network.name, settings_of(network))
     return (
         (network.name, network.dimensions, repr(settings), hash_file(network.weights)),
-        training.model_dump(mode="json", exclude=set(_NEUTRAL)),
+        training.model_dump(mode="json", exclude=set(_NEUTRAL if training.classifier == "new" else _NEUTRAL_OR_KEPT)),
     )
 
 

@@ -6,8 +6,8 @@ import time
 import streamlit as st
 
 from overlap.errors import ReviewError
-from overlap.review.reviewers import find_by_email
-from review_app.access import make_ticket
+from overlap.review.reviewers import find_by_email, has_ended
+from review_app.access import make_ticket, name_session
 from review_app.oidc import email_of, is_over
 from review_app.room import Room
 
@@ -16,7 +16,8 @@ def show(room: Room) -> None:
     """Show how to log in, or let in whom the provider names and who is among the reviewers."""
     st.title("Landmark review")
     claims = dict(st.user.to_dict())
-    if not claims.get("is_logged_in") or is_over(claims, now_s=time.time()):
+    session, store = name_session(claims), room.desk.board.store
+    if not claims.get("is_logged_in") or is_over(claims, now_s=time.time()) or has_ended(store, session):
         _offer_login(room)
         return
     try:
@@ -24,12 +25,12 @@ def show(room: Room) -> None:
     except ReviewError as error:
         _refuse(str(error))
         return
-    known = find_by_email(room.desk.board.store, email)
+    known = find_by_email(store, email)
     if known is None:
         _refuse(f"{email} is not among the reviewers. Whoever runs this review can add that address.")
         return
     st.text(f"Entering as {known.name} …")
-    entry = f"<script>location.replace({json.dumps(make_ticket(room, known))})</script>"
+    entry = f"<script>location.replace({json.dumps(make_ticket(room, known, session=session))})</script>"
     st.html(entry, unsafe_allow_javascript=True)
 
 

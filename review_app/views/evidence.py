@@ -7,6 +7,7 @@ from overlap.review.summary import Standing, answers_by_item, find_standings, vi
 from review_app.api import keys_of, picture_of
 from review_app.room import Room
 from review_app.views.frames import show_pair, show_row
+from review_app.views.outcomes import say_outcome
 
 _MOST_PHOTOS = 24
 _ASKED = {"closure": "As kin of a confirmed landmark", "audit": "In the audit of kept landmarks"}
@@ -31,7 +32,9 @@ def show(room: Room, reviewer: Reviewer) -> None:
     chosen = st.selectbox("Landmark", seen, format_func=lambda each: _label(room, each))
     if chosen is None:
         return
-    st.text(f"{chosen.n_confirmed} of {chosen.n_items} pairs confirmed")
+    if reviewer.role == "lead":
+        for line in say_outcome(room, chosen):
+            st.text(line)
     for group in chosen.groups:
         rows = [row for row in board.rows_of_group[group] if row in visible]
         if rows:
@@ -62,7 +65,7 @@ def _rows(room: Room, standing: Standing, visible: set[int]) -> list[int]:
 
 def _label(room: Room, standing: Standing) -> str:
     name = room.gallery.names.get(standing.landmark_id, "")
-    return f"{name or 'landmark'} ({standing.landmark_id}), {standing.n_confirmed} confirmed"
+    return f"{name or 'landmark'} ({standing.landmark_id})"
 
 
 def _said(answers: dict[str, str]) -> str:

@@ -34,6 +34,9 @@ def show(room: Room, reviewer: Reviewer) -> None:
 
 
 def _show_totals(summary: Summary) -> None:
+    st.text(f"The review is {summary.review}.")
+    states = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in summary.states.items())
+    st.caption(f"Pairs and names: {states}. Nobody is asked about more than can change what is published.")
     columns = st.columns(4)
     columns[0].metric("Pairs and names", f"{summary.n_items:,}")
     columns[1].metric("Groups", f"{summary.n_groups:,}")
@@ -80,7 +83,7 @@ def _show_gold(summary: Summary, reviewer: Reviewer, *, is_lead: bool) -> None:
         {
             "reviewer": name,
             "known same, confirmed": _figure(figures.sensitivity, share=True),
-            "known different, not confirmed": _figure(figures.specificity, share=True),
+            "known different, rejected": _figure(figures.specificity, share=True),
         }
         for name, figures in summary.gold.items()
         if is_lead or name == reviewer.name

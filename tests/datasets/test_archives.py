@@ -1,12 +1,14 @@
 import hashlib
 import io
+import re
 import tarfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutate import mutations, within
 
-from overlap.datasets.archives import check_md5, index_archive
+from overlap.datasets.archives import check_md5, index_archive, read_archive
 from overlap.errors import DataError
 
 contents = st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=150), st.binary(max_size=1300), max_size=6)
@@ -88,7 +90,7 @@ def test_missing_archive(tmp_path):
 
 
 def test_an_archive_that_is_a_folder(tmp_path):
-    with pytest.raises(DataError, match="directory"):
+    with pytest.raises(DataError, match="can't be read: Is a directory; mend the disk, the network or the permissions"):
         index_archive(tmp_path)
 
 
@@ -112,3 +114,103 @@ def test_md5(make, tmp_path):
         DataError, match=r"can't be checked against md5\.images_003\.txt .* --only md5\.images_003\.txt"
     ):
         check_md5(path)
+
+
+def test_what_macs_windows_and_webdataset_put_beside_photos_is_passed_over(make, tmp_path):
+    beside = [
+        *(".DS_Store", "0/.DS_Store", "._0a.jpg", "0/._0a.jpg", "__MACOSX/0a.jpg", "__MACOSX/._0a.jpg", "Thumbs.db"),
+        *(
+            "0a.json",
+            "0a.cls",
+            "0a.txt",
+            "0a.png",
+            "0b.gif",
+            "README",
+            "index.html",
+            "._.DS_Store",
+            ".0c.jpg",
+            "0c.mp4",
+        ),
+    ]
+    photos = {"0/0a.jpg": b"first", "0b.JPG": b"second", "0c.png": b"third", "1/0d.jpeg": b"4", "0e.webp": b""}
+    path = make.tar(tmp_path / "images_000.tar", dict.fromkeys(beside, b"x") | photos)
+    content = read_archive(path)
+    assert content.photos["image_id"].to_pylist() == ["0a", "0b", "0c", "0d", "0e"]
+    assert content.photos["size"].to_pylist() == [5, 6, 5, 1, 0]
+    assert sorted(content.others) == sorted(beside)
+    assert index_archive(path).equals(content.photos)
+
+
+def test_names_that_no_list_can_hold_and_links_that_are_no_photos_are_passed_over(tmp_path):
+    path = tmp_path / "images_000.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, kind in (("a\udcff.jpg", tarfile.REGTYPE), ("latest", tarfile.SYMTYPE), ("pipe", tarfile.FIFOTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            archive.addfile(info)
+    content = read_archive(path)
+    assert content.photos.num_rows == 0
+    assert len(content.others) == 3
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_of_other_kinds_and_folders_are_no_files(tmp_path, kind):
+    path = tmp_path / "images_000.tar"
+    with tarfile.open(path, "w", format=kind, pax_headers={"comment": "of all files"}) as archive:
+        folder = tarfile.TarInfo("a.jpg")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        info = tarfile.TarInfo("a.jpg/" + "long" * 50 + "/b.jpg")
+        info.mtime = 1.5
+        archive.addfile(info)
+    content = read_archive(path)
+    assert content.photos["image_id"].to_pylist() == ["b"]
+    assert content.others == []
+
+
+@pytest.mark.parametrize(("mode", "program"), [("w:gz", "gzip -dc"), ("w:bz2", "bzip2 -dc"), ("w:xz", "xz -dc")])
+@pytest.mark.parametrize("name", ["images_000.tar", "images_000.tar.gz", "images_000.tgz"])
+def test_a_compressed_archive_is_named_with_its_remedy(make, tmp_path, mode, program, name):
+    path = make.tar(tmp_path / name, {"a.jpg": b"x"}, mode=mode)
+    words = rf"{re.escape(name)}: the archive is compressed, .* with '{program}' and name the archive images_000\.tar"
+    with pytest.raises(DataError, match=words):
+        read_archive(path)
+
+
+@pytest.mark.parametrize("start", [b"\x28\xb5\x2f\xfd", b"PK\x03\x04"])
+def test_other_compression_is_named_too(make, tmp_path, start):
+    with pytest.raises(DataError, match="the archive is compressed"):
+        read_archive(make.write(tmp_path / "images_000.tar", start + bytes(2000)))
+
+
+@pytest.mark.timeout(10)
+def test_a_negative_size_is_refused_at_once(make, tmp_path):
+    content = bytearray(make.tar(tmp_path / "images_000.tar", {"a.jpg": b"x", "b.jpg": b"y"}).read_bytes())
+    content[1024 + 124 : 1024 + 136] = b"\xff" * 10 + b"\xfe\x00"  # -512 in base 256: the same header again
+    content[1024 + 148 : 1024 + 156] = b" " * 8
+    content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
+    with pytest.raises(DataError, match=r"images_000\.tar: the archive is truncated or damaged"):
+        read_archive(make.write(tmp_path / "images_000.tar", bytes(content)))
+
+
+@pytest.mark.parametrize("n", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_no_damage_brings_a_traceback_a_hang_or_photos_that_tarfile_does_not_find(tmp_path, n, kind):
+    path, whole = tmp_path / "images_000.tar", io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=kind) as archive:
+        for number in range(4):
+            info = tarfile.TarInfo("long/" * 25 * (number % 2) + f"{number}.jpg")
+            info.size, info.mtime = 700, 0.5
+            archive.addfile(info, io.BytesIO(bytes([number]) * 700))
+    for content in mutations(whole.getvalue(), n=n, seed=n):
+        path.write_bytes(content)
+        try:
+            with within(2):
+                found = read_archive(path)
+        except DataError:
+            continue
+        with tarfile.open(path, "r:", errorlevel=2) as archive:
+            strict = {(member.offset_data, member.size) for member in archive}
+        for row in found.photos.to_pylist():
+            assert (row["offset"], row["size"]) in strict
+            assert row["offset"] + row["size"] <= len(content)

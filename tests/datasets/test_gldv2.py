@@ -165,11 +165,35 @@ def test_paths_follow_the_first_three_characters():
     assert found.to_pylist() == ["/r/train/0/1/2/0123456789abcdef.jpg"]
 
 
-def test_unpacked_photos_hide_archives(make, tmp_path):
+def test_archives_are_looked_at_unless_every_listed_photo_lies_unpacked(make, tmp_path):
     make.tar(tmp_path / "train/images_000.tar", {})
     assert len(gldv2_archives(tmp_path)) == 1
     (tmp_path / "train/f").mkdir()
+    assert gldv2_archives(tmp_path) == ()  # there is no list
+    make.gldv2(tmp_path, {1: [DIGITS], 2: [HEX]})
     assert gldv2_archives(tmp_path) == ()
+    (tmp_path / f"train/0/f/0/{HEX}.jpg").unlink()
+    assert len(gldv2_archives(tmp_path)) == 1
+
+
+def test_photos_half_unpacked_and_half_in_archives_are_all_found(make, tmp_path):
+    """One that lies here and there is read from the archive."""
+    make.gldv2(tmp_path, {1: [DIGITS, HEX], 2: [EXPONENT]})
+    (tmp_path / f"train/0/f/0/{HEX}.jpg").unlink()
+    archive = make.tar(tmp_path / "images_000.tar", {f"{HEX}.jpg": b"packed", f"{DIGITS}.jpg": b"twice"})
+    found = read_gldv2(tmp_path, archives={path: index_archive(path) for path in gldv2_archives(tmp_path)}).images
+    assert found["archive"].to_pylist() == [str(archive), str(archive), None]
+    assert [read_bytes(row) for row in found.to_pylist()] == [b"twice", b"packed", make.photo_bytes(EXPONENT)]
+
+
+@pytest.mark.parametrize("name", ["images_000.tar.gz", "images_000.tgz", "images_000.tar.bz2", "images_000.txz"])
+def test_a_compressed_archive_is_listed_unless_it_stands_there_plain_too(make, tmp_path, name):
+    make.write(tmp_path / name, b"compressed")
+    for other in ("md5.images_000.txt", "images_001.tar.part", "images_002.csv", "images_003.tar.aria2"):
+        make.write(tmp_path / other, b"no archive")
+    assert [path.name for path in gldv2_archives(tmp_path)] == [name]
+    make.tar(tmp_path / "images_000.tar", {})
+    assert [path.name for path in gldv2_archives(tmp_path)] == ["images_000.tar"]
 
 
 def test_lists_of_a_release(make, tmp_path):

@@ -3,7 +3,7 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from overlap.descriptors.archive import check_archive
-from overlap.descriptors.exported import load_exported
-from overlap.errors import ConfigError
+from overlap.descriptors.exported import Exported, load_exported, require_common_sizes
+from overlap.errors import ConfigError, DataError
 
 SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 
@@ -42,6 +42,228 @@ def program(tiny: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     exported = torch.export.export(tiny, (torch.rand(2, 3, 32, 48),), dynamic_shapes=(free,))
     torch.export.save(exported, path)
     return path
+
+
+class Landscape(Tiny):
+    """Turns portraits, which torch.export takes for granted of the sizes that it saw."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        turned = photos.transpose(2, 3) if photos.shape[2] >= photos.shape[3] else photos
+        return super().forward(turned * torch.linspace(0, 1, turned.shape[3]))
+
+
+class Windowed(Tiny):
+    """Pools over a window of one size: maps larger than two windows leave part of the photo out."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        features = self.conv((photos - self.mean) / 0.25).relu().clamp(min=1e-6).pow(3)
+        pooled = nn.functional.avg_pool2d(features, 16)
+        return (pooled if min(pooled.shape[2:]) > 1 else features).mean((2, 3)).pow(1 / 3)
+
+
+class Blocks(Tiny):
+    """Looks at whole blocks of 32 pixels."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        torch._check(photos.shape[3] % 32 == 0)
+        return super().forward(photos.unflatten(3, (photos.shape[3] // 32, 32)).flatten(3))
+
+
+class Patches(Tiny):
+    """Takes multiples of 14 pixels, as vision transformers do."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        torch._check(photos.shape[2] % 14 == 0)
+        torch._check(photos.shape[3] % 14 == 0)
+        return super().forward(photos)
+
+
+class Crowd(Tiny):
+    """Computes something else for a photo alone."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return super().forward(photos * 0.5 if photos.shape[0] >= 4 else photos)
+
+
+class Squeezed(Tiny):
+    """Loses the batch where it is 1."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return super().forward(photos)[:, :, None].squeeze()
+
+
+AUTO = torch.export.Dim.AUTO
+FREE = {0: AUTO, 2: AUTO, 3: AUTO}
+
+
+def export(network: nn.Module, path: Path, shape: tuple[int, ...], free: dict[int, Any] | None) -> Path:
+    exported = torch.export.export(network.eval(), (torch.rand(shape),), dynamic_shapes=free and (free,))
+    torch.export.save(exported, path)
+    return path
+
+
+def range_of(low: int, high: int) -> dict[int, Any]:
+    names = {2: "h", 3: "w"}
+    sides = {axis: torch.export.Dim(name, min=low, max=high) for axis, name in names.items()}
+    return {0: torch.export.Dim("b"), **sides}
+
+
+GUARDED: dict[str, tuple[type[Tiny], tuple[int, ...], dict[int, Any] | None]] = {
+    "landscape": (Landscape, (2, 3, 64, 96), FREE),
+    "window": (Windowed, (2, 3, 64, 96), FREE),
+    "small window": (Windowed, (2, 3, 32, 48), FREE),
+    "blocks": (Blocks, (2, 3, 64, 96), FREE),
+    "patches": (Patches, (2, 3, 56, 84), FREE),
+    "many": (Crowd, (4, 3, 64, 96), FREE),
+    "few": (Crowd, (2, 3, 64, 96), FREE),
+    "squeezed": (Squeezed, (2, 3, 64, 96), FREE),
+    "fixed": (Tiny, (1, 3, 64, 96), None),
+    "fixed batch": (Tiny, (4, 3, 64, 96), {2: AUTO, 3: AUTO}),
+    "ranges": (Tiny, (2, 3, 64, 96), range_of(64, 128)),
+    "derived": (Tiny, (2, 3, 64, 96), {0: AUTO, 2: 32 * torch.export.Dim("h"), 3: 32 * torch.export.Dim("w")}),
+    "square": (Tiny, (2, 3, 64, 64), {2: (side := torch.export.Dim("side", min=32)), 3: side}),
+}
+SIZES = [(96, 64), (64, 96), (80, 80), (160, 112), (64, 64), (320, 240), (90, 84)]
+
+
+def among(names: Iterable[str], *, quick: tuple[str, ...]) -> list[Any]:
+    """Leave all but a few to the long run: each is exported anew."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in names]
+
+
+@pytest.fixture(scope="module", params=among(GUARDED, quick=("landscape", "fixed batch")))
+def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    kind, shape, free = GUARDED[request.param]
+    torch.manual_seed(3)
+    network = kind()
+    path = tmp_path_factory.mktemp("guarded") / f"{request.param.replace(' ', '_')}.pt2"
+    return network, export(network, path, shape, free)
+
+
+@pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.long), 5])
+def test_photos_get_the_module_s_vectors_or_are_refused_with_the_size_that_is_wanted(
+    guarded: tuple[nn.Module, Path], n: int
+) -> None:
+    network, path = guarded
+    loaded = load_exported(path)
+    for width, height in SIZES:
+        photos = torch.rand((n, 3, height, width), generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            try:
+                vectors = loaded(photos)
+            except DataError as error:
+                assert f"takes no photo of {width} x {height} px: it was exported for" in str(error)  # noqa: PT017
+                continue
+            expected = torch.cat([network(photo[None].expand(4, -1, -1, -1))[:1] for photo in photos])
+            alone = torch.cat([network(photo[None]).view(1, -1) for photo in photos])
+        unit = [each / each.norm(dim=1, keepdim=True) for each in (expected, alone)]
+        assert any(torch.allclose(vectors, each, atol=1e-5) for each in unit)
+
+
+def test_sizes_that_a_program_takes_are_kept_and_others_moved_to_the_nearest(
+    guarded: tuple[nn.Module, Path],
+) -> None:
+    loaded = load_exported(guarded[1])
+    for wanted in SIZES:
+        try:
+            width, height = loaded.fit(wanted)
+        except DataError:
+            continue
+        assert max(abs(width - wanted[0]), abs(height - wanted[1])) <= 40
+        assert loaded.sizes.fit((max(loaded.sizes.batch[0], 1), 3, height, width))
+        loaded(torch.rand(1, 3, height, width))
+
+
+def load_kind(name: str, folder: Path) -> Exported:
+    kind, shape, free = GUARDED[name]
+    torch.manual_seed(3)
+    return load_exported(export(kind(), folder / "n.pt2", shape, free))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "fitted"),
+    [
+        ("patches", (640, 480), (644, 476)),
+        pytest.param("blocks", (640, 427), (640, 432), marks=pytest.mark.long),
+        pytest.param("derived", (650, 427), (640, 416), marks=pytest.mark.long),
+    ],
+)
+def test_sides_become_multiples_that_the_program_needs(
+    tmp_path: Path, name: str, size: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    assert load_kind(name, tmp_path).fit(size) == fitted
+
+
+@pytest.mark.parametrize(
+    ("name", "size_px", "message"),
+    [
+        ("landscape", 96, r"no photo of 72 x 96 px: it was exported for .*height < width; export it with free sizes"),
+        ("fixed", 640, r"no photo of 640 x 480 px: it was exported for height == 64, width == 96;"),
+        pytest.param("ranges", 640, r".* height >= 64 and <= 128, width >= 64 and <= 128;", marks=pytest.mark.long),
+        pytest.param("square", 640, r".* for height >= 32, width == height;", marks=pytest.mark.long),
+    ],
+)
+def test_a_program_for_other_sizes_is_refused_before_any_photo(
+    tmp_path: Path, name: str, size_px: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"descriptors.path: the exported network takes {message}"):
+        require_common_sizes(load_kind(name, tmp_path), size_px=size_px, scales=(1.0,))
+
+
+@pytest.mark.long
+def test_every_scale_is_looked_at(tmp_path: Path) -> None:
+    loaded = load_kind("ranges", tmp_path)
+    require_common_sizes(loaded, size_px=128, scales=(1.0,))
+    with pytest.raises(ConfigError, match=r"no photo of 256 x 192 px"):
+        require_common_sizes(loaded, size_px=128, scales=(1.0, 2.0))
+
+
+def test_guards_that_run_code_are_refused(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_guard(members: dict[str, bytes]) -> None:
+        model = json.loads(members["models/model.json"])
+        model["guards_code"] = ["__import__('os').mkdir('trapped')"]
+        members["models/model.json"] = json.dumps(model).encode()
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"bad.pt2 is refused: its guard"):
+        load_exported(rewrite(program, tmp_path / "bad.pt2", add_guard))
+    assert not (tmp_path / "trapped").exists()
+
+
+class Two(nn.Module):
+    def forward(self, photos: Tensor, others: Tensor) -> Tensor:
+        return photos.mean((2, 3)) + others.mean((2, 3))
+
+
+class Flat(nn.Module):
+    def forward(self, photos: Tensor) -> Tensor:
+        return photos.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs", "found"),
+    [
+        (Two(), (torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)), "takes 2 inputs of 4, 4 dimensions"),
+        (Flat(), (torch.rand(2, 3),), "takes 1 inputs of 2 dimensions"),
+    ],
+)
+def test_a_program_of_something_else_than_photos_is_named(
+    tmp_path: Path, network: nn.Module, inputs: tuple[Tensor, ...], found: str
+) -> None:
+    torch.export.save(torch.export.export(network, inputs), tmp_path / "n.pt2")
+    with pytest.raises(ConfigError, match=rf"n.pt2 {found}; export a network that takes photos alone"):
+        load_exported(tmp_path / "n.pt2")
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
+def test_a_compiled_program_keeps_its_guards(tmp_path: Path) -> None:
+    path = export(Landscape(), tmp_path / "n.pt2", (2, 3, 64, 96), FREE)
+    plain, compiled = (load_exported(path, compiled=each) for each in (False, True))
+    photos = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(compiled(photos), plain(photos))
+    with pytest.raises(DataError, match=r"no photo of 64 x 96 px"):
+        compiled(photos.transpose(2, 3))
 
 
 def rewrite(source: Path, target: Path, change: Callable[[dict[str, bytes]], None]) -> Path:

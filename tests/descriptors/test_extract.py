@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from overlap.config import DescriptorsConfig
 from overlap.descriptors.extract import Described, describe_batches, describe_photos
-from overlap.errors import ConfigError
+from overlap.errors import ConfigError, DataError
 from overlap.images import PhotoLimits
 
 SIZES = [(300, 200), (320, 210), (200, 300), (64, 64), (500, 333), (310, 205), (90, 400), (300, 201)]
@@ -123,7 +123,7 @@ def test_unreadable_photos_are_left_out_and_listed(rows: list[dict[str, object]]
         assert described.descriptors.image_ids == ["0", "3"]
         listed = described.quarantine.to_pylist()
         assert [(row["image_id"], row["source"]) for row in listed] == [("x1", "s"), ("x2", "s")]
-        assert listed[0]["reason"].startswith(f"{tmp_path}/bad.jpg: not a JPEG")
+        assert listed[0]["reason"].startswith(f"{tmp_path}/bad.jpg: not a JPEG that can be opened")
         assert "gone.jpg: can't be read: No such file" in listed[1]["reason"]
 
 
@@ -170,3 +170,32 @@ def test_cuda_agrees_with_the_cpu(rows: list[dict[str, object]]) -> None:
         return describe_batches(rows, network=model.to(device), settings=settings)
 
     assert same(described("cuda"), described("cpu"), tolerance=5e-3)
+
+
+def test_a_network_that_does_not_take_a_photo_s_size_quarantines_it_with_the_reason(
+    rows: list[dict[str, object]],
+) -> None:
+    def fit(size_px: tuple[int, int]) -> tuple[int, int]:
+        if size_px[0] < size_px[1]:
+            raise DataError(f"takes no photo of {size_px[0]} x {size_px[1]} px")
+        return 64, 64
+
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        assert batch.shape[2:] == (64, 64)
+        return batch.mean((2, 3)) + 1
+
+    settings = DescriptorsConfig(device="cpu")
+    found = describe_batches(rows, network=network, settings=settings, fit=fit)
+    assert found.descriptors.image_ids == ["0", "1", "3", "4", "5", "7"]
+    assert [reason.rpartition("/")[2] for reason in found.quarantine["reason"].to_pylist()] == [
+        "2.png: takes no photo of 200 x 300 px",
+        "6.png: takes no photo of 90 x 400 px",
+    ]
+
+
+def test_a_network_that_refuses_a_batch_says_why(rows: list[dict[str, object]]) -> None:
+    def refuse(batch: torch.Tensor) -> torch.Tensor:
+        raise DataError("the exported network takes no photo of 304 x 192 px")
+
+    with pytest.raises(ConfigError, match=r"^descriptors\.path: the exported network takes no photo of 304 x 192 px$"):
+        describe_batches(rows[:1], network=refuse, settings=DescriptorsConfig(device="cpu"))

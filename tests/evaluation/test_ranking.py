@@ -82,3 +82,69 @@ def test_unusable_distractors_are_named() -> None:
     one = describe(np.ones((1, 2)))
     with pytest.raises(DataError, match="the distractors: the descriptor of p1 holds undefined numbers"):
         find_places(one, one, [np.array([0])], distractors=[describe([[0, 1], [np.inf, 0]])])
+
+
+def rank_literally(queries: np.ndarray, photos: np.ndarray) -> np.ndarray:
+    return np.argsort(-(queries.astype(np.float64) @ photos.astype(np.float64).T), axis=1, kind="stable")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", ">f8"])
+@pytest.mark.parametrize("scale", [1e-37, 1e-25, 1e-7, 1.0, 1e7, 1e20, 1e36])
+@pytest.mark.parametrize("spread", [1.0, 1e-6])
+def test_places_are_those_of_float64_at_any_scale(dtype: object, scale: float, spread: float) -> None:
+    rng = np.random.default_rng(7)
+    queries = rng.normal(size=(5, 64)).astype(dtype)
+    photos = ((rng.normal(size=64) + spread * rng.normal(size=(40, 64))) * scale).astype(dtype)
+    found = find_places(
+        Descriptors([""] * 5, queries),
+        Descriptors([""] * 25, photos[:25]),
+        [np.arange(25)] * 5,
+        distractors=[Descriptors([""] * 15, photos[25:])],
+        block=4,
+    )
+    for ranking, places in zip(rank_literally(queries, photos).tolist(), found, strict=True):
+        assert places.tolist() == [ranking.index(row) for row in range(25)]
+
+
+def test_scores_nearer_than_float32_can_tell_are_told_apart() -> None:
+    close = 1 - np.arange(50)[:, None] * 1e-12
+    (places,) = find_places(
+        Descriptors(["q"], np.ones((1, 1))),
+        Descriptors([""] * 30, close[20:]),
+        [np.arange(30)],
+        distractors=[Descriptors([""] * 20, close[:20])],
+    )
+    assert places.tolist() == list(range(20, 50))
+
+
+def test_copies_tie_in_float64_too_and_stand_by_row() -> None:
+    rng = np.random.default_rng(5)
+    queries, photo = rng.normal(size=(6, 512)), rng.normal(size=(1, 512))
+    copies = np.repeat(photo, 301, axis=0)
+    others = Descriptors([""] * 301, copies)
+    for block in (1, 7, 8192):
+        for places in find_places(
+            Descriptors([""] * 6, queries), others, [np.arange(301)] * 6, distractors=[others], block=block
+        ):
+            assert places.tolist() == list(range(301))
+
+
+def test_memory_that_is_not_contiguous_changes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    queries, photos = rng.normal(size=(3, 33)), rng.normal(size=(20, 33))
+    plain = find_places(describe(queries), describe(photos), [np.arange(20)] * 3)
+    turned = Descriptors([""] * 20, np.asfortranarray(photos.astype(np.float32)))
+    strided = Descriptors([""] * 20, np.repeat(photos.astype(np.float32), 2, axis=1)[:, ::2])
+    for other in (turned, strided):
+        for before, after in zip(plain, find_places(describe(queries), other, [np.arange(20)] * 3), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("where", ["queries", "database", "distractors"])
+def test_numbers_whose_products_float64_can_not_hold_are_refused(scale: float, where: str) -> None:
+    sets = {name: np.ones((2, 3)) for name in ("queries", "database", "distractors")}
+    sets[where] = sets[where] * [[1], [scale]]
+    made = {name: Descriptors(["a", "b"], rows) for name, rows in sets.items()}
+    with pytest.raises(DataError, match=rf"the {where}: the largest number of the descriptor of b is 1e[+-]200, "):
+        find_places(made["queries"], made["database"], [np.array([0])] * 2, distractors=[made["distractors"]])

@@ -1,12 +1,15 @@
 """The page opens offline, shows every landmark, and takes names for text."""
 
+import re
 from html import unescape
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from overlap.evidence.page import make_sentence, place_points, render_page, safe_address, say_answers
 from overlap.images import encode_jpeg
+from overlap.tables import STATES
 
 ABOUT = {
     "name": "tiny",
@@ -31,18 +34,19 @@ PAIR = {
     "n_inliers": 3,
     "score": 0.5,
     "geometry": "homography",
-    "confirmed": True,
+    "state": "confirmed",
     "answers": {"same": 2, "same_other_side": 1},
     "inliers": [[50.0, 40, 80, 60], [5, 6, 7, 8], [90, 70, 150, 110]],
     "credit": CREDIT,
 }
-NAMED = {"evaluation_set": "s", "query_id": "q2", "image_id": "b", "confirmed": False, "answers": {}}
+NAMED = {"evaluation_set": "s", "query_id": "q2", "image_id": "b", "state": "not_asked", "answers": {}}
 LANDMARK = {
     "landmark_id": 7,
     "name": "<script>alert(1)</script>",
     "removed": True,
     "reason": "at least one",
     "n_images": 1200,
+    "beaten": [],
     "answers": {"unsure": 1},
     "pairs": [PAIR, {**PAIR, "thumbnail": None, "credit": None}, NAMED],
     "n_pairs": 9,
@@ -71,12 +75,39 @@ def test_every_landmark_and_pair_is_shown_and_names_are_text():
     assert "At least one. Reviewers, of the landmark as a whole: 1 unsure." in text
     assert "The best 3 of 9 pairs." in text
     assert "2 same, 1 same other side" in text
-    assert "<td>q2 of s</td>" in text
+    assert "<td>q2 of s</td><td><code>b</code></td><td>none</td><td>not asked</td>" in text
+    assert "homography, <strong>confirmed</strong>; reviewers: 2 same, 1 same other side</p>" in text
     assert text.count("<circle") == 12
     assert text.count("credit not recorded") == 2
     assert "were not at hand" not in text
     assert "were not at hand" in page(pictured=False)
     assert page([]).count("<p>None.</p>") == 2
+
+
+@pytest.mark.parametrize("state", [*STATES, None])
+def test_every_state_is_said_in_its_word(state):
+    drawn, named = {**PAIR, "state": state}, {**NAMED, "state": state}
+    text = page([{**LANDMARK, "pairs": [drawn, named]}])
+    words = {"not_asked": "not asked"}.get(state, state)
+    assert re.findall("homography(.*); reviewers", text) == [f", <strong>{words}</strong>" if state else ""]
+    assert re.findall("<td>([^<]*)</td></tr>", text) == [words or "not queued"]
+    assert "not_asked" not in text
+    assert "not confirmed" not in text
+
+
+def test_what_beat_a_landmark_that_stays_is_linked_with_the_queries():
+    asked = [("s", "q1", 7), ("s", "q2", 7), ("t", "q<3>", 9)]
+    beaten = [dict(zip(("evaluation_set", "query_id", "landmark_id"), each, strict=True)) for each in asked]
+    nameless = {**LANDMARK, "landmark_id": 9, "name": ""}
+    text = page([LANDMARK, nameless, {**KEPT, "beaten": beaten}])
+    script = "&lt;script&gt;alert(1)&lt;/script&gt;"
+    [said] = re.findall("<p>Beaten for(.*?)</p>", text, re.DOTALL)
+    assert " ".join(said.split()) == (
+        f'q1 of s (<a href="#landmark-7">{script} 7</a>), q2 of s (<a href="#landmark-7">{script} 7</a>), '
+        'q&lt;3&gt; of t (<a href="#landmark-9">landmark 9</a>).'
+    )
+    assert {"landmark-7", "landmark-9"} <= set(re.findall('id="([^"]*)"', text))
+    assert "more confirmed photos" not in page()
 
 
 def test_the_page_asks_for_nothing_but_the_files_beside_it():

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,8 @@ from overlap.errors import ConfigError
 from overlap.features.catalogue import load_matcher
 from overlap.features.lightglue import load_lightglue, rename_weights
 from overlap.tables import LocalFeatures
+
+SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / "../shared"))
 
 
 def features(seed, n=30):
@@ -49,6 +54,51 @@ def test_published_weights_match_two_photos(kind, tmp_path):
 def test_renaming_gives_todays_names():
     wanted = LightGlue(None, **{**LightGlue.features["aliked"], "weights": None}).state_dict()
     assert set(rename_weights(published("aliked"))) == set(wanted)
+
+
+LAYOUTS = {
+    "plain": lambda weights: weights,
+    "with the scales that DISK's has": lambda weights: {
+        **weights,
+        **{f"log_assignment.{layer}.r": torch.ones(1) for layer in range(9)},
+    },
+    "of a training of both": lambda weights: {
+        "model": {
+            **{f"matcher.{name}": value for name, value in weights.items()},
+            "matcher.log_assignment.0.r": torch.ones(1),
+            "extractor.conv.weight": torch.ones(3),
+        },
+        "optimizer": {"state": {}},
+    },
+    "compiled": lambda weights: {f"_orig_mod.{name}": value for name, value in weights.items()},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_official_and_training_files_match_as_the_plain_one_does(layout, tmp_path):
+    weights = published("disk")
+    torch.save(weights, tmp_path / "plain.pth")
+    torch.save(LAYOUTS[layout](weights), tmp_path / "lg.pth")
+    plain, found = (load_lightglue("disk", tmp_path / name, device="cpu") for name in ("plain.pth", "lg.pth"))
+    pair = (features(0), features(1, 20))
+    for expected, each in zip(plain(*pair), found(*pair), strict=True):
+        np.testing.assert_array_equal(each, expected)
+
+
+def test_other_unknown_weights_are_refused(tmp_path):
+    torch.save({**published("disk"), "log_assignment.0.s": torch.ones(1)}, tmp_path / "lg.pth")
+    with pytest.raises(ConfigError, match=r"lg\.pth is not a checkpoint of the LightGlue network: 0 weights are miss"):
+        load_lightglue("disk", tmp_path / "lg.pth", device="cpu")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "name"), [("aliked", "aliked_lightglue.pth"), ("disk", "disk_lightglue.pth")])
+def test_official_weights_load(kind, name):
+    path = SHARED / "weights" / name
+    if not path.is_file():
+        pytest.skip(f"{path} is not here: official LightGlue weights")
+    pairs, _ = load_lightglue(kind, path, device="cpu")(features(0), features(1, 20))
+    assert pairs.shape[1] == 2
 
 
 def test_a_photo_without_features_has_no_matches(tmp_path):

@@ -26,7 +26,8 @@ ABOUT = {
     "policy": {"name": "paper", "evidence": "votes", "description": "most *confirmed* <b>"},
     "evaluation_sets": {"roxford5k": {"queries": 70, "duplicated_queries": 1}},
     "items": 3,
-    "items_without_vote": 1,
+    "item_states": {"confirmed": 2, "rejected": 0, "not_asked": 1, "open": 0},
+    "review": "complete",
     "votes": 8,
     "reviewers": 3,
 }
@@ -38,7 +39,7 @@ def made(tmp_path_factory):
     for name, content in (("train_clean", CLEAN), ("train", TRAIN), ("train_label_to_category", NAMES)):
         (folder / f"{name}.csv").write_bytes(content)
     row = {"landmark_id": 7, "landmark_name": "0012", "evaluation_set": "roxford5k", "origin": "global"}
-    row |= {"n_queries": 1, "n_confirmed": 1, "n_images": 1, "evidence": ["1e5", "2"]}
+    row |= {"n_queries": 1, "n_confirmed": 1, "n_not_asked": 3, "n_images": 1, "evidence": ["1e5", "2"]}
     return write_release(
         folder / "out" / "tiny-1.0.0",
         upstream=[folder / f"{name}.csv" for name in ("train_clean", "train", "train_label_to_category")],
@@ -73,6 +74,7 @@ def test_mlcroissant_loads_every_record_set_and_ids_come_out_as_text(made, caplo
     [removal] = found["removals"]
     assert removal["removals/landmark_name"] == b"0012"
     assert removal["removals/evidence"] == [b"1e5", b"2"]
+    assert (removal["removals/n_not_asked"], removal["removals/n_queries_not_asked"]) == (3, None)
     assert len(found) == 4
     arrays = {field.id for each in data.metadata.record_sets for field in each.fields if field.is_array}
     assert arrays == {"train_clean/images", "removals/evidence"}
@@ -116,11 +118,16 @@ def test_the_datasheet_says_what_was_recorded_and_what_was_not(made):
     sheet = (made / "DATASHEET.md").read_text()
     assert "most \\*confirmed\\* &lt;b&gt;" in sheet
     assert "Votes: 8; reviewers: 3" in sheet
-    assert "without a vote, which count as not confirmed: 1" in sheet
+    words = " ".join(sheet.split())
+    assert "Review items when the list was decided: 3: 2 confirmed, 0 rejected, 1 not asked, 0 open." in words
+    assert "The review was complete." in words
+    assert "not confirmed" not in words
     figures = {"counted": True, "landmarks_in": 2, "landmarks_out": 2_000, "images_in": 9, "images_out": 2_000_000}
     said = {"name": "n", "version": "1", "files": {"t.csv": figures}, "removals": {"landmarks": 0, "images": 0}}
     bare = {name: content.decode() for name, content in render_documents(said).items()}
     assert "by the policy `not recorded`." in bare["DATASHEET.md"]
+    assert "when the list was decided:\nnot recorded.\n" in bare["DATASHEET.md"]
+    assert "The review was" not in bare["DATASHEET.md"]
     assert "Who made it, who paid for it?** Not recorded." in bare["DATASHEET.md"]
     assert 'license: "other"' in bare["README.md"]
     assert 'size_categories: ["1M<n<10M"]' in bare["README.md"]

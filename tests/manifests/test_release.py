@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from overlap.manifests.apply import apply_removals
 from overlap.manifests.columnar import parquet_name, write_parquet
 from overlap.manifests.croissant import build_croissant
 from overlap.manifests.records import read_records
-from overlap.manifests.release import REMOVALS_COLUMNS, write_release
+from overlap.manifests.release import write_release
 from overlap.manifests.sums import checksums, file_names, seal_of
 from overlap.manifests.verify import verify_release
 from overlap.tables import REMOVALS, as_table
@@ -28,6 +29,7 @@ TRAIN = b'id,url,landmark_id\r\naa,"http://x/a,b.jpg",1\r\ndd,"http://x/""d"".jp
 
 def removals(**images):
     rest = {"evaluation_set": "s", "origin": "global", "n_queries": 1, "n_confirmed": 1, "evidence": ["e1", "e2"]}
+    rest |= {"n_queries_not_asked": 0, "n_not_asked": 4}
     rows = [
         rest | {"landmark_id": int(name[1:]), "landmark_name": f"=L{name[1:]}", "n_images": n}
         for name, n in images.items()
@@ -65,7 +67,13 @@ def findings(made, source="train_clean.csv"):
 def test_a_release_holds_what_is_kept_the_list_and_the_figures(made):
     assert (made / "train_clean.csv").read_bytes() == CLEAN.replace(b"7,dd ee\n", b"")
     assert (made / "train.csv").read_bytes() == TRAIN.replace(b'dd,"http://x/""d"".jpg",7\r\n', b"")
-    assert (made / "removals.csv").read_text() == ",".join(REMOVALS_COLUMNS) + "\n7,'=L7,s,global,1,1,2,seen,e1 e2\n"
+    assert (made / "removals.csv").read_text() == (
+        "landmark_id,landmark_name,evaluation_set,origin,n_queries,n_queries_not_asked,n_confirmed,n_not_asked,"
+        "n_images,reason,evidence\n7,'=L7,s,global,1,0,1,4,2,seen,e1 e2\n"
+    )
+    assert pq.read_table(made / "removals.parquet").select(["n_queries_not_asked", "n_not_asked"]).to_pylist() == [
+        {"n_queries_not_asked": 0, "n_not_asked": 4}
+    ]
     said = json.loads((made / "release.json").read_text())
     assert said["name"] == "tiny"
     assert said["removals"] == {"landmarks": 1, "images": 2}
@@ -74,6 +82,78 @@ def test_a_release_holds_what_is_kept_the_list_and_the_figures(made):
     assert (said["files"]["train.csv"]["rows_in"], said["files"]["train.csv"]["rows_out"]) == (3, 2)
     assert [path.name for path in made.parent.iterdir()] == ["tiny-1.0.0"]
     assert findings(made) == findings(made, "") == []
+
+
+def test_what_nobody_knows_of_what_was_not_asked_is_an_empty_cell(tmp_path):
+    [row] = removals(L7=2).to_pylist()
+    made = release(tmp_path, as_table([row | {"n_queries_not_asked": None, "n_not_asked": None}], REMOVALS))
+    assert (made / "removals.csv").read_text().splitlines()[1] == "7,'=L7,s,global,1,,1,,2,seen,e1 e2"
+    assert pq.read_table(made / "removals.parquet")["n_not_asked"].to_pylist() == [None]
+    assert findings(made) == []
+    edit(made / "removals.csv", ",1,,1,,2,", ",1,,1,0,2,")
+    (made / "SHA256SUMS").write_text(checksums(made))
+    assert any(found.startswith("removals.parquet row 0 differs") for found in findings(made))
+
+
+LATER = ("n_queries_not_asked", "n_not_asked")
+OLDER_TABLE_2 = b"name,n_queries,n_duplicated,n_landmarks,n_images\ns,9,6,1,2\nTEXT,,,0,0\nTOTAL,9,6,1,2\n"
+
+
+@pytest.fixture
+def older(tmp_path):
+    """Return a release as the version wrote it that knew nothing of what was not asked."""
+    made = write_release(
+        tmp_path / "out" / "tiny-1.0.0",
+        upstream=upstream(tmp_path / "up"),
+        removals=removals(L7=2),
+        reasons={7: "seen, twice"},
+        about={**ABOUT, "evaluation_sets": {"s": {"queries": 9, "duplicated_queries": 6}}},
+        extra={"table2.csv": OLDER_TABLE_2},
+    )
+    (made / "removals.csv").write_text(
+        "landmark_id,landmark_name,evaluation_set,origin,n_queries,n_confirmed,n_images,reason,evidence\n"
+        '7,\'=L7,s,global,1,1,2,"seen, twice",e1 e2\n'
+    )
+    pq.write_table(pq.read_table(made / "removals.parquet").drop_columns(LATER), made / "removals.parquet")
+    reseal(made)
+    return made
+
+
+def test_a_release_of_an_older_version_is_proven_still(tmp_path, older):
+    assert not set(LATER) & set(pq.read_schema(older / "removals.parquet").names)
+    assert findings(older) == findings(older, "") == []
+    apply_removals(older / "removals.csv", tmp_path / "up" / "train_clean.csv", tmp_path / "applied.csv")
+    assert (tmp_path / "applied.csv").read_bytes() == (older / "train_clean.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            "removals.csv",
+            ",global,1,1,2,",
+            ",global,1,5,2,",
+            "removals.parquet row 0 differs: expected .*confirmed': 5",
+        ),
+        ("removals.csv", ",global,1,1,2,", ",global,1,,2,", "removals.csv can't be compared with removals.parquet"),
+        ("removals.csv", "seen, twice", "seen, once", "removals.parquet row 0 differs: expected"),
+        ("removals.csv", ",n_confirmed,", ",n_not_asked,", "expected the column.* n_confirmed"),
+        ("table2.csv", "s,9,6,1,2", "s,9,7,1,2", "table2.csv row 's' says"),
+    ],
+)
+def test_edits_of_a_release_of_an_older_version_are_found_even_with_new_checksums(older, name, old, new, message):
+    edit(older / name, old, new)
+    reseal(older)
+    found = "; ".join(findings(older))
+    assert pytest.RaisesExc(DataError, match=message).matches(DataError(found)), found
+
+
+def test_one_list_that_knows_what_was_not_asked_beside_one_that_does_not_is_found(made):
+    pq.write_table(pq.read_table(made / "removals.parquet").drop_columns(LATER), made / "removals.parquet")
+    reseal(made)
+    [found] = findings(made)
+    assert found.startswith("removals.parquet has the columns landmark_id int64, ")
+    assert "expected" in found
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum of coreutils is not installed")
@@ -180,6 +260,11 @@ def forge(made):
     for name in ("train_clean.csv", "train.csv"):
         if (made / name).is_file():
             write_parquet(made / name, made / parquet_name(name))
+    reseal(made)
+
+
+def reseal(made):
+    """Write metadata and checksums of the files as they are."""
     said = json.loads((made / "release.json").read_text())
     (made / "croissant.json").write_text(json.dumps(build_croissant(made, said)))
     (made / "SHA256SUMS").write_text(checksums(made))
@@ -247,7 +332,7 @@ def test_the_seal_finds_what_can_t_be_derived(made):
     assert f"not the seal {seal}: this is not the release that was published" in found
 
 
-TABLE_2 = b"name,n_queries,n_duplicated,n_landmarks,n_images\ns,9,6,1,2\nTEXT,,,0,0\nTOTAL,9,6,1,2\n"
+TABLE_2 = b"name,n_queries,n_duplicated,n_landmarks,n_images,n_not_asked\ns,9,6,1,2,0\nTEXT,,,0,0,\nTOTAL,9,6,1,2,0\n"
 TABLE_3 = b"name,n_images,n_categories\ntraining set,6,4\ntiny,4,3\n"
 
 
@@ -261,7 +346,7 @@ TABLE_3 = b"name,n_images,n_categories\ntraining set,6,4\ntiny,4,3\n"
             r"table2.csv row 's' says .*'3'\), removals.csv and release.json give",
         ),
         ("table2.csv", "TOTAL,9,6", "TOTAL,9,5", "table2.csv row 'TOTAL' says"),
-        ("table2.csv", "TEXT,,,0,0\n", "", "table2.csv row 'TEXT' says None"),
+        ("table2.csv", "TEXT,,,0,0,\n", "", "table2.csv row 'TEXT' says None"),
         ("table3.csv", "tiny,4,3", "tiny,4,4", "table3.csv row 1 says"),
         ("table3.csv", "n_images", "images", "Table 2 or 3 can't be checked: .*expected the column"),
     ],
@@ -316,12 +401,26 @@ def edit(path, old, new):
         ("release.json", '"rows_out": 3', '"rows_out": 2', "release.json says .* of train_clean.csv, but source minus"),
         ("release.json", '"landmarks_out": 3', '"landmarks_out": 4', "release.json says .* of train_clean.csv, but s"),
         ("release.json", '"landmarks": 1', '"landmarks": 2', "were removed, removals.csv lists"),
-        ("removals.csv", ",1,1,2,seen", ",1,1,3,seen", "removals.csv says 3 images of landmark_id 7, .* holds 2"),
+        ("removals.csv", ",1,4,2,seen", ",1,4,3,seen", "removals.csv says 3 images of landmark_id 7, .* holds 2"),
         ("removals.csv", "\n7,", "\n9,", "train_clean.csv line 3 differs"),
         ("removals.csv", "\n7,", "\nx,", "removals.csv can't be read"),
         ("removals.csv", "7,'=L7", "7,'=L8", "removals.parquet row 0 differs: expected .*'=L8', .*found .*'=L7'"),
-        ("removals.csv", ",seen,e1 e2\n", ",seen,e1 e2\n7,x,s,global,1,1,2,,\n", "read: a landmark_id is there twice"),
-        ("removals.csv", ",1,1,2,seen", ",x,1,2,seen", "removals.csv can't be compared with removals.parquet: invalid"),
+        (
+            "removals.csv",
+            ",seen,e1 e2\n",
+            ",seen,e1 e2\n7,x,s,global,1,0,1,4,2,,\n",
+            "read: a landmark_id is there twice",
+        ),
+        (
+            "removals.csv",
+            ",1,0,1,4,2,seen",
+            ",x,0,1,4,2,seen",
+            "removals.csv can't be compared with removals.parquet: invalid",
+        ),
+        ("removals.csv", ",1,4,2,seen", ",1,x,2,seen", "removals.csv can't be compared with removals.parquet: invalid"),
+        ("removals.csv", ",1,4,2,seen", ",1,0,2,seen", "removals.parquet row 0 differs: expected"),
+        ("removals.csv", ",1,0,1,4", ",1,,1,4", "removals.parquet row 0 differs: expected .*queries_not_asked': None"),
+        ("removals.csv", ",n_not_asked,", ",asked,", "removals.parquet has the columns .*, expected "),
         ("croissant.json", '"sha256": "', '"sha256": "0', "croissant.json says .*, which it has not"),
         ("release.json", '"train.csv"', '"../train.csv"', "release.json can't be read: a file's name holds a folder"),
         ("release.json", "{", "[", "release.json can't be read"),

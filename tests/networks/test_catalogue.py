@@ -308,7 +308,9 @@ class Trap:
 def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Trap()}, tmp_path / "w.pth")
-    with pytest.raises(ConfigError, match=r"w.pth is not a checkpoint of plain tensors \(UnpicklingError\); save the"):
+    with pytest.raises(
+        ConfigError, match=r"w.pth is not a checkpoint of plain tensors \(it asks for posix.mkdir, which would run code"
+    ):
         load_network("gem_small", tmp_path / "w.pth")
     assert not (tmp_path / "trapped").exists()
 
@@ -328,9 +330,7 @@ def test_a_file_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
 
 def test_another_network_s_checkpoint_is_named(tmp_path: Path) -> None:
     torch.save(build_network("gem_small").get_submodule("trunk").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(
-        ConfigError, match=r"conv1.weight is \(8, 3, 7, 7\), expected \(64, 3, 7, 7\); set descriptors.ne"
-    ):
+    with pytest.raises(ConfigError, match=r"conv1.weight is \(8, 3, 7, 7\), expected \(64, 3, 7, 7\); set desc"):
         load_network("gem_resnet18", tmp_path / "w.pth")
     with pytest.raises(
         ConfigError, match=r"not a checkpoint of gem_mobilenet_v2: \d+ weights are missing \(first: featu"

@@ -11,7 +11,7 @@ from overlap.errors import ConfigError
 from overlap.networks.catalogue import build_network, load_network
 from overlap.networks.convert import CONVERTERS, convert
 from overlap.networks.settings import DolgSettings, Settings
-from overlap.networks.weights import read_weights
+from overlap.weights import read_weights
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 DEVIATION = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

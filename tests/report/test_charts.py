@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from overlap.report.charts import ScoreSplit, bar_chart, score_chart
 
+WORDS = {"confirmed": "confirmed", "rejected": "rejected", "undecided": "not asked"}
 SCORES = st.lists(st.floats(0, 1), max_size=60).map(tuple)
 
 
@@ -16,16 +17,18 @@ def count_of(bar):
 
 @settings(deadline=None)
 @given(SCORES, SCORES, SCORES)
-def test_every_pair_is_in_the_bar_of_its_score(confirmed, rejected, unreviewed):
-    split = ScoreSplit(confirmed, rejected, unreviewed, 0.5)
+def test_every_pair_is_in_the_bar_of_its_score(confirmed, rejected, undecided):
+    split = ScoreSplit(confirmed, rejected, undecided, 0.5)
     chart = score_chart(split)
     if chart is None:
-        assert not confirmed + rejected + unreviewed
+        assert not confirmed + rejected + undecided
         return
-    for kind in ("confirmed", "rejected", "unreviewed"):
+    for kind, words in WORDS.items():
         scores = getattr(split, kind)
         assert chart.counts[kind] == len(scores)
-        found = {bar.title.split("score ")[1]: count_of(bar) for bar in chart.bars if bar.kind == kind}
+        bars = [bar for bar in chart.bars if bar.kind == kind]
+        assert all(bar.title.split(" ", 1)[1].startswith(f"{words}, score ") for bar in bars)
+        found = {bar.title.split("score ")[1]: count_of(bar) for bar in bars}
         expected = {}
         for score in scores:
             low = next(column for column in range(39, -1, -1) if score >= np.linspace(0, 1, 41)[column])
@@ -36,8 +39,8 @@ def test_every_pair_is_in_the_bar_of_its_score(confirmed, rejected, unreviewed):
 
 @settings(deadline=None)
 @given(SCORES, SCORES, SCORES)
-def test_bars_stand_on_each_other_inside_the_chart(confirmed, rejected, unreviewed):
-    chart = score_chart(ScoreSplit(confirmed, rejected, unreviewed))
+def test_bars_stand_on_each_other_inside_the_chart(confirmed, rejected, undecided):
+    chart = score_chart(ScoreSplit(confirmed, rejected, undecided))
     columns = {}
     for bar in chart.bars if chart else ():
         columns.setdefault(bar.x, []).append(bar)
@@ -66,7 +69,7 @@ def test_the_threshold_and_the_axes_lie_at_their_scores():
 @settings(deadline=None)
 @given(st.integers(1, 3000))
 def test_count_ticks_are_round_and_apart(tallest):
-    chart = score_chart(ScoreSplit(unreviewed=(0.1,) * tallest))
+    chart = score_chart(ScoreSplit(undecided=(0.1,) * tallest))
     labels = [tick.label.replace(",", "") for tick in chart.y_ticks]
     assert labels[0] == "0"
     assert all(label.rstrip("0") in ("1", "2", "5") for label in labels[1:])

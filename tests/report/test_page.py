@@ -17,6 +17,7 @@ from overlap.images import encode_jpeg
 from overlap.report.charts import ScoreSplit
 from overlap.report.page import (
     AuditView,
+    Beaten,
     Fact,
     Gallery,
     LandmarkView,
@@ -54,16 +55,16 @@ def drawn(source, image_id):
     return encode_jpeg(picture)
 
 
-def landmark(landmark_id, name="Keep", *, n_queries=2, n_photos=3, removed=True):
+def landmark(landmark_id, name="Keep", *, n_queries=2, states=("confirmed", "confirmed", "rejected"), removed=True):
     galleries = tuple(
         Gallery(
             "roxford5k",
             f"query_{landmark_id}_{query}",
             tuple(
-                PairView(f"{landmark_id:04x}{query:04x}{photo:08x}", 0.9, 120, 200, {"same": 2, "unsure": 1}, photo < 2)
-                for photo in range(n_photos)
+                PairView(f"{landmark_id:04x}{query:04x}{photo:08x}", 0.9, 120, 200, {"same": 2, "unsure": 1}, state)
+                for photo, state in enumerate(states)
             ),
-            n_photos + 1,
+            len(states) + 1,
         )
         for query in range(n_queries)
     )
@@ -84,12 +85,26 @@ FULL = ReportContent(
     sizes=(SizesRow("gldv2", 1_580_470, 81_313), SizesRow("photos-clean", 1_578_905, 81_295)),
     facts=(Fact("Policy", "paper"), Fact("Training photos", "1,580,470")),
     settings='name = "photos"',
-    removed=(landmark(1, "Radcliffe Camera"), landmark(2, "Panthéon")),
-    kept=(landmark(3, "Look-alike", removed=False),),
+    review="complete: no further vote can change it",
+    removed=(landmark(1, "Radcliffe Camera"), landmark(2, "Panthéon", states=("confirmed", "open", "not_asked"))),
+    kept=(
+        dataclasses.replace(
+            landmark(3, "Look-alike", removed=False),
+            beaten=(
+                Beaten("roxford5k", "query_3_0", 1, "Radcliffe Camera"),
+                Beaten("rparis6k", "query_3_1", 2, "Panthéon"),
+                Beaten("rparis6k", "query_3_2", 2, ""),
+            ),
+        ),
+    ),
     n_kept=5,
     text=(
-        LandmarkView(7, "Hôtel des Invalides (Paris)", "", "text", 23, "", answers={"same": 3}, removed=True),
-        LandmarkView(8, "Oxford Street, Sydney", "", "text", 4, ""),
+        LandmarkView(
+            7, "Hôtel des Invalides (Paris)", "", "text", 23, "", answers={"same": 3}, removed=True, state="confirmed"
+        ),
+        LandmarkView(8, "Oxford Street, Sydney", "", "text", 4, "", state="not_asked"),
+        LandmarkView(9, "Paris, Texas", "", "text", 3, "", answers={"different": 3}, state="rejected"),
+        LandmarkView(10, "Parish hall", "", "text", 2, "", state="open"),
     ),
     scores=ScoreSplit((0.8, 0.9), (0.3,), (0.1,) * 20, 0.5),
     statuses={"ok": 12, "too_few_matches": 3},
@@ -145,13 +160,57 @@ def test_the_page_shows_the_papers_tables_and_every_landmark(full):
         assert words in text
     for words in ("Radcliffe Camera", "Panthéon", "Look-alike", "Hôtel des Invalides (Paris)", "query_1_0"):
         assert words in text
-    for words in ("score 0.90", "120 inliers of 200", "2 same", "1 unsure", "Not confirmed", "Because."):
+    for words in ("score 0.90", "120 inliers of 200", "2 same", "1 unsure", "Because.", "Review complete: no further"):
         assert words in text
     for words in ("and 1 more photo", "and 2 more queries", "the first 1 of 5", "3 photos could not be used"):
         assert words in text
-    for words in ("threshold 0.5", "20 without a vote", "too few matches 3", "655.1 s", "Krippendorff's alpha 0.87"):
+    for words in ("threshold 0.5", "20 not asked", "too few matches 3", "655.1 s", "Krippendorff's alpha 0.87"):
         assert words in text
     assert "left out" not in text
+
+
+def test_every_state_is_said_in_its_word(full):
+    page = Page(full)
+    said = re.findall(r'<b class="(match|other)-word">([^<]*)</b>\s*<span class="score">', full)
+    assert said == [
+        *[("match", "Confirmed"), ("match", "Confirmed"), ("other", "Rejected")] * 2,
+        *[("match", "Confirmed"), ("other", "Open"), ("other", "Not asked")] * 2,
+        *[("match", "Confirmed"), ("match", "Confirmed"), ("other", "Rejected")] * 2,
+    ]
+    for words in (
+        "Hôtel des Invalides (Paris) 7 23 3 same confirmed removed",
+        "Oxford Street, Sydney 8 4 none not asked kept",
+        "Paris, Texas 9 3 3 different rejected kept",
+        "Parish hall 10 2 none open kept",
+        "2 confirmed 1 rejected 20 not asked Pairs by score",
+        "training photo, rejected, not asked or open",
+    ):
+        assert words in page.text
+    labels = [attributes.get("aria-label", "") for _, attributes in page.tags]
+    assert "Scores of verified pairs: 2 confirmed pairs, 1 rejected, 20 not asked" in labels
+    assert ".key.undecided::before" in page.blocks["style"], "the legend of the scores has its colour"
+    for word in ("not_asked", "not confirmed", "without a vote", "unreviewed"):
+        assert word not in full.lower()
+
+
+def test_what_beat_a_landmark_that_stays_is_linked_with_the_queries(full):
+    page = Page(full)
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a" and "#landmark-" in attributes["href"]]
+    assert links == ["#landmark-1", "#landmark-2", "#landmark-2"]
+    assert (
+        "Beaten for query_3_0 of roxford5k ( Radcliffe Camera 1 ), "
+        "query_3_1 of rparis6k ( Panthéon 2 ), query_3_2 of rparis6k ( landmark 2 )."
+    ) in page.text
+
+
+def test_queries_that_people_were_not_asked_about_are_counted_beside_those_that_show_a_removed_landmark():
+    rows = (OverlapRow("roxford5k", 36, 8, 2, 31, 15), OverlapRow("TOTAL", 36, 8, 2, 31, 15))
+    text = Page(render_report(dataclasses.replace(EMPTY, overlap=rows), thumbnail=no_picture)).text
+    assert "8 of 36 queries show one of them, and 15 not asked" in text
+    assert "roxford5k 36 8 (22%), and 15 not asked 2 31" in text
+    assert "TOTAL 36 8, and 15 not asked 2 31" in text
+    none = tuple(dataclasses.replace(row, n_not_asked=0) for row in rows)
+    assert "not asked" not in Page(render_report(dataclasses.replace(EMPTY, overlap=none), thumbnail=no_picture)).text
 
 
 def test_pictures_are_the_thumbnails_with_alt_texts_and_the_colours_of_figure_2(full):
@@ -187,6 +246,7 @@ def test_links_of_the_contents_lead_somewhere(full):
     assert len(ids) == len(set(ids))
     targets = [attributes["href"][1:] for tag, attributes in page.tags if tag == "a"]
     assert len(targets) >= 8
+    assert {"landmark-1", "landmark-2"} <= set(targets)
     assert set(targets) <= set(ids)
 
 
@@ -208,7 +268,8 @@ def test_any_name_is_shown_as_it_is(name):
 
 def test_ids_titles_settings_and_facts_are_escaped_too():
     hostile = "<b>&"
-    pair = Gallery(hostile, hostile, (PairView(hostile),), 1)
+    pair = Gallery(hostile, hostile, (PairView(hostile, state=hostile),), 1)
+    beaten = (Beaten(hostile, hostile, 1, hostile),)
     content = dataclasses.replace(
         FULL,
         title=hostile,
@@ -217,8 +278,10 @@ def test_ids_titles_settings_and_facts_are_escaped_too():
         sizes=(SizesRow(hostile, 1, 1),),
         facts=(Fact(hostile, hostile),),
         settings=hostile,
+        review=hostile,
         removed=(LandmarkView(1, hostile, hostile, hostile, 1, hostile, (pair,), 1),),
-        text=(LandmarkView(2, hostile, "", "text", 1, ""),),
+        kept=(LandmarkView(3, hostile, hostile, hostile, 1, hostile, (pair,), 1, beaten=beaten),),
+        text=(LandmarkView(2, hostile, "", "text", 1, "", state=hostile),),
         statuses={hostile: 1},
         quarantine=(QuarantinedPhoto(*(hostile,) * 4),),
         seconds={hostile: 1.0},

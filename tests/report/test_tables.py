@@ -26,10 +26,10 @@ from overlap.report.tables import (
 from overlap.tables import REMOVALS, as_table
 
 PAPER_TABLE_2 = (
-    OverlapRow("RPar", 70, 36, 11, 1227),
-    OverlapRow("ROxf", 70, 38, 6, 315),
+    OverlapRow("RPar", 70, 36, 11, 1227, 0),
+    OverlapRow("ROxf", 70, 38, 6, 315, 0),
     OverlapRow("TEXT", None, None, 1, 23),
-    OverlapRow("TOTAL", 140, 74, 18, 1565),
+    OverlapRow("TOTAL", 140, 74, 18, 1565, 0),
 )
 PAPER_TABLE_2_PRINTED = [
     ["EVAL", "#EVAL IMG", "#DUPL EVAL", "#DUPL GLDv2 GID", "#DUPL GLDv2 IMG"],
@@ -67,8 +67,10 @@ def paper_removals():
     return as_table(rows, REMOVALS)
 
 
-def paper_rows():
-    return overlap_table(paper_removals(), n_queries=QUERIES, duplicated_queries=DUPLICATED)
+def paper_rows(**not_asked):
+    return overlap_table(
+        paper_removals(), n_queries=QUERIES, duplicated_queries=DUPLICATED, not_asked_queries=not_asked
+    )
 
 
 def test_overlap_table_reproduces_the_papers_table_2_to_the_digit():
@@ -76,6 +78,25 @@ def test_overlap_table_reproduces_the_papers_table_2_to_the_digit():
     assert rows == PAPER_TABLE_2
     grid = overlap_grid(rows)
     assert [list(grid.columns), *map(list, grid.rows)] == PAPER_TABLE_2_PRINTED
+    assert paper_rows(RPar=0, ROxf=0) == rows
+
+
+def test_queries_that_people_were_not_asked_about_are_said_beside_those_that_show_a_removed_landmark():
+    rows = overlap_table(
+        as_table([removal(1, "ROxf", 9)], REMOVALS),
+        n_queries={"RPar": 9_000, "ROxf": 36},
+        duplicated_queries={"ROxf": 8},
+        not_asked_queries={"ROxf": 15, "RPar": 1_200},
+    )
+    assert [row.n_not_asked for row in rows] == [1_200, 15, None, 1_215]
+    assert overlap_grid(rows).rows == (
+        ("RPar", "9,000", "0 (0%), and 1,200 not asked", "0", "0"),
+        ("ROxf", "36", "8 (22%), and 15 not asked", "1", "9"),
+        ("TEXT", "", "", "0", "0"),
+        ("TOTAL", "9,036", "8, and 1,215 not asked", "1", "9"),
+    )
+    [line] = [line for line in render_text(overlap_grid(rows)).splitlines() if line.startswith("ROxf")]
+    assert line.split() == ["ROxf", "36", "8", "(22%),", "and", "15", "not", "asked", "1", "9"]
 
 
 def test_sizes_table_reproduces_the_papers_table_3_to_the_digit():
@@ -111,8 +132,12 @@ def test_rich_table_shows_the_same_cells_and_takes_no_markup():
         assert cell in shown
 
 
-def test_csv_reads_back_as_the_same_counts():
-    rows = paper_rows()
+@pytest.mark.parametrize("not_asked", [{}, {"RPar": 15}])
+def test_csv_reads_back_as_the_same_counts(not_asked):
+    rows = paper_rows(**not_asked)
+    assert render_csv(rows).splitlines()[0] == "name,n_queries,n_duplicated,n_landmarks,n_images,n_not_asked"
+    assert "TEXT,,,1,23," in render_csv(rows).splitlines()
+    assert f"RPar,70,36,11,1227,{not_asked.get('RPar', 0)}" in render_csv(rows).splitlines()
     read = [
         OverlapRow(line["name"], *(int(value) if value else None for name, value in line.items() if name != "name"))
         for line in csv.DictReader(io.StringIO(render_csv(rows)))
@@ -131,11 +156,13 @@ def test_csv_of_nothing_is_empty():
 
 
 def test_compare_rows_lists_the_cells_that_differ():
-    found = (OverlapRow("RPar", 70, 35, 11, 1227), *PAPER_TABLE_2[1:3], OverlapRow("TOTAL", 140, 73, 18, 1565))
+    found = (OverlapRow("RPar", 70, 35, 11, 1227, 1), *PAPER_TABLE_2[1:3], OverlapRow("TOTAL", 140, 73, 18, 1565, 1))
     assert compare_rows(PAPER_TABLE_2, PAPER_TABLE_2) == []
     assert compare_rows(found, PAPER_TABLE_2) == [
         Difference("RPar", "n_duplicated", 36, 35),
+        Difference("RPar", "n_not_asked", 0, 1),
         Difference("TOTAL", "n_duplicated", 74, 73),
+        Difference("TOTAL", "n_not_asked", 0, 1),
     ]
 
 
@@ -176,6 +203,7 @@ def test_landmarks_confirmed_as_a_whole_have_rows_of_their_own_where_there_are_a
         ("TOTAL", 3, 9),
     ]
     assert [row.n_duplicated for row in found[2:5]] == [None, None, None]
+    assert [row.n_not_asked for row in found] == [0, 0, None, None, None, 0]
 
 
 @settings(deadline=None)

@@ -11,19 +11,22 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from overlap.decisions.rule import Rule
 from overlap.errors import ReviewError
 from overlap.review import schema
 from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk, answer_task, next_task, now_ms, undo
-from overlap.review.fate import Rule
 from overlap.review.queue import item, sorted_items
 from overlap.review.reviewers import (
     add_reviewer,
     check_token,
+    end_session,
     find_reviewer,
+    has_ended,
     list_reviewers,
     revoke_reviewer,
     session_key,
+    welcome,
 )
 from overlap.review.store import _engine, _prepare_sqlite, open_store
 from overlap.review.votes import EPOCH, export_votes, import_votes, make_votes
@@ -220,6 +223,22 @@ def test_reviewers_that_can_not_be(store):
             add_reviewer(store, name, role="lead", now_ms=now_ms())
     with pytest.raises(ReviewError, match="there is no reviewer 'Bob' to revoke"):
         revoke_reviewer(store, "Bob", now_ms=now_ms())
+
+
+def test_who_is_welcome_is_added_once_and_not_after_a_revocation(store):
+    assert welcome(store, "ann", now_ms=now_ms()).role == "reviewer"
+    assert welcome(store, "ann", now_ms=now_ms()) == find_reviewer(store, "ann")
+    revoke_reviewer(store, "ann", now_ms=now_ms())
+    assert welcome(store, "ann", now_ms=now_ms()) is None
+
+
+def test_a_session_ends_once_and_for_all_servers(store, database):
+    assert not has_ended(store, "a")
+    end_session(store, "a", now_ms=now_ms())
+    end_session(store, "a", now_ms=now_ms())
+    assert has_ended(open_store(database), "a")
+    assert not has_ended(store, "b")
+    assert check_token(store, "\0.\0") is None  # which PostgreSQL takes in no text
 
 
 def test_the_session_key_stays(store, database):

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from overlap.decisions.rule import Rule
 from overlap.errors import ReviewError
 from overlap.review.board import Order, draw, is_shared, read_board
-from overlap.review.desk import Desk, answer_task, ask_again, next_task, skip_task, undo
-from overlap.review.fate import Rule
+from overlap.review.desk import Desk, NotThereError, answer_task, ask_again, next_task, skip_task, undo
 from overlap.review.guidelines import GUIDELINE_VERSION
-from overlap.review.leases import find_leased
+from overlap.review.leases import find_leased, read_skips
 from overlap.review.queue import GOLD_PREFIX, item, sorted_items
 from overlap.review.reviewers import Reviewer
 from overlap.review.schema import VOTE_LOG
 from overlap.review.store import open_store
-from overlap.review.summary import find_agreed, find_standings, summarise, visible_rows
+from overlap.review.summary import find_agreed, find_outcomes, find_standings, summarise, visible_rows
 from overlap.tables import ANSWERS, REVIEW_ITEMS, as_table
 
 
@@ -70,6 +70,25 @@ def test_one_answer_is_a_vote_a_pair_with_the_group_and_the_guideline(desk):
     assert {row["group_id"] for row in votes} == {task.group_id}
     assert {row["item_id"] for row in votes} == {row["item_id"] for row in task.items}
     assert {(row["note"], row["guideline_version"]) for row in votes} == {("tower", GUIDELINE_VERSION)}
+
+
+def test_what_does_not_exist_is_named_and_nothing_is_written(desk):
+    task = next_task(desk, "ann")
+    for call in (
+        lambda: next_task(desk, "ann", group_id="nothing"),
+        lambda: skip_task(desk, "ann", group_id="nothing"),
+        lambda: answer(desk, task, "nothing", task.items[0]["item_id"]),
+    ):
+        with pytest.raises(NotThereError, match="there is no such group in the queue"):
+            call()
+    with pytest.raises(NotThereError, match="there is no such photo in the queue"):
+        answer(desk, task, task.group_id, "nothing")
+    assert read_skips(desk.board.store, "ann") == {}
+    assert desk.board.store.read_votes().num_rows == 0
+
+
+def answer(desk, task, group, item_id):
+    return answer_task(desk, "ann", group_id=group, lease=task.lease, client_seq=1, answers={item_id: "same"})
 
 
 def test_an_answer_that_arrives_twice_counts_once(desk):
@@ -160,9 +179,45 @@ def test_different_everywhere_is_asked_of_all_three_and_no_more(desk):
     assert next_task(desk, "dan") is None
 
 
-def test_same_everywhere_needs_few(desk):
-    n = drain(desk, ["ann", "bob", "cyd"], lambda name, row: "same")
-    assert n < len(desk.board.groups)
+def test_same_everywhere_needs_few_and_then_one_of_each_query_for_the_figures(tmp_path):
+    few = open_desk(tmp_path / "few.sqlite", rule=Rule(figures=False))
+    assert drain(few, ["ann"], lambda name, row: "same") < len(few.board.groups)
+    desk = open_desk(tmp_path / "all.sqlite")
+    drain(desk, ["ann"], lambda name, row: "same")
+    removed = {row["landmark_id"] for row in decide_landmarks_of(desk) if row["removed"]}
+    said = {row["group_id"] for row in desk.board.store.counting_votes().to_pylist()}
+    asked = {row["group_id"] for row in desk.board.items if row["query_id"] and row["landmark_id"] in removed}
+    assert asked <= said
+
+
+def test_the_round_for_figures_begins_when_no_vote_can_change_what_is_removed(tmp_path):
+    rows = [item("s", query, f"p{query}", 1, origin="global", score=0.9) for query in ("q0", "q1", "q2")]
+    rows += [item("s", "q3", "p3", 2, origin="global", score=0.8)]
+    desk = open_desk(tmp_path / "v.sqlite", items=as_table(rows, REVIEW_ITEMS))
+    while desk.board.fate().for_removals.any():
+        task = next_task(desk, "ann")
+        assert task is not None or next_task(desk, "bob") is not None, "nobody is asked while something is open"
+        for name in ("ann", "bob", "cyd"):
+            task = next_task(desk, name)
+            if task is not None and desk.board.fate().for_removals.any():
+                first = task.items[0]["landmark_id"] == 1
+                assert not (first and removed_ids(desk) == {1}), "figures are asked for before the rest is settled"
+                say(desk, name, task, "same" if first else "different")
+        desk.board.refresh()
+    assert removed_ids(desk) == {1}
+    assert summarise(desk.board, confirms={}).review.startswith("settled but for figures: ")
+    assert drain(desk, ["ann"], lambda name, row: "same") == 2
+    assert summarise(desk.board, confirms={}).review.startswith("complete: ")
+    assert decide_landmarks_of(desk)[0]["n_queries"] == 3
+
+
+def decide_landmarks_of(desk):
+    desk.board.refresh()
+    return find_outcomes(desk.board).to_pylist()
+
+
+def removed_ids(desk):
+    return {row["landmark_id"] for row in decide_landmarks_of(desk) if row["removed"]}
 
 
 def test_shared_groups_go_to_all_whatever_is_decided(tmp_path):

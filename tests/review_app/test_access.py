@@ -1,15 +1,22 @@
 """Without a login nothing tells anything: a walk over every route, the WebSocket, and what a login gives."""
 
+import getpass
+import json
+import random
 import re
+import socket
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from itsdangerous import URLSafeTimedSerializer
+from mutate import mutations
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from overlap.review.desk import now_ms
-from overlap.review.reviewers import revoke_reviewer
+from overlap.review.reviewers import has_ended, list_reviewers, revoke_reviewer, session_key
 from overlap.steps.review import open_reviews
 from review_app.access import Throttle
 from review_app.room import upright_box
@@ -122,6 +129,224 @@ def test_answers_are_checked_by_the_server(world, server):
     assert set(votes["note"].to_pylist()) == {"<img src=x>"}
 
 
+def enter(one, world, name):
+    """Log in and return the headers that a page of the app sends."""
+    assert log_in(one, world.tokens[name]).status_code == 303
+    return APP
+
+
+NOBODY_S = "0" * 32  # the id of no group and no item
+VOTE = {"group": NOBODY_S, "lease": "x", "seq": 1, "answers": {NOBODY_S: "same"}}
+DEEP = b"[" * 10_000 + b"]" * 10_000
+NO_JSON = (b"", b"{", b"[1]", b"null", b"\xff\xfe{}", b'{"group": "\xff"}', b'{"group": "\\ud800"}', DEEP)
+SHAPES = (None, [], {}, "x" * 201, "a\0b", 3, 1.5, True)
+WRONG = {
+    "task": [{"group": 3}, {"group": {}}, {"nothing": 1}],
+    "answer": [
+        {},
+        *({name: value for name, value in VOTE.items() if name != missing} for missing in VOTE),
+        *(VOTE | {"group": each} for each in SHAPES),
+        *(VOTE | {"lease": each} for each in (None, [], "x" * 201)),
+        *(VOTE | {"seq": each} for each in (None, "1", [1], True, 0, -1, 1.5, 2**31, 2**70)),
+        *(VOTE | {"answers": each} for each in (*SHAPES, ["same"], [[NOBODY_S, "same"]])),
+        *(VOTE | {"answers": {NOBODY_S: each}} for each in (None, [], {}, 1, True, "maybe", "withdrawn")),
+        *(VOTE | {"answers": {each: "same"}} for each in ("x" * 201, "a\0b")),
+        *(VOTE | {"seconds": each} for each in ("x", [], {}, [1])),
+        *(VOTE | {"note": each} for each in ([], {}, 3, True, "x" * 2001, "a\0b")),
+        VOTE | {"more": 1},
+    ],
+    "skip": [{}, {"group": None}, {"group": ["a"]}, {"group": "x" * 201}],
+    "undo": [{"group": []}, {"group": "a\0b"}, {"answers": {}}],
+    "lines": [{}, {"item": "nothing"}, {"item": None}, {"item": [NOBODY_S]}],
+}
+
+
+def check_refused(reply, *codes):
+    """The reply refuses in one sentence, and shows nothing of the program."""
+    assert reply.status_code in codes, (reply.status_code, reply.text)
+    words = reply.json()["error"]
+    assert 10 < len(words) < 400
+    assert not any(inner in words for inner in ("Traceback", ".py", "pydantic", "Error"))
+
+
+def test_a_body_of_another_shape_is_refused_in_words(world, server):
+    with client(server) as cyd:
+        headers = enter(cyd, world, "Cyd")
+        for name, bodies in WRONG.items():
+            for body in bodies:
+                check_refused(cyd.post(f"/api/{name}", json=body, headers=headers), 400)
+            form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+            check_refused(cyd.post(f"/api/{name}", content=b"{}", headers=form), 415)
+        for body in NO_JSON:
+            check_refused(cyd.post("/api/task", content=body, headers=headers), 400)
+        nan = json.dumps(VOTE | {"seconds": float("nan")})
+        check_refused(cyd.post("/api/answer", content=nan, headers=headers), 400, 404, 409)
+    assert not [row for row in open_reviews(world.loaded).read_votes().to_pylist() if row["reviewer"] == "Cyd"]
+    assert "Traceback" not in world.config.with_suffix(".log").read_text()
+
+
+def test_what_does_not_exist_is_not_found(world, server):
+    with client(server) as cyd:
+        headers = enter(cyd, world, "Cyd")
+        for name, body in {
+            "task": {"group": NOBODY_S},
+            "skip": {"group": NOBODY_S},
+            "undo": {"group": "nothing"},
+            "lines": {"item": NOBODY_S},
+            "answer": VOTE,
+            "nothing": {},
+        }.items():
+            check_refused(cyd.post(f"/api/{name}", json=body, headers=headers), 404)
+        task = cyd.post("/api/task", json={}, headers=headers).json()["task"]
+        vote = VOTE | {"group": task["group"], "lease": task["lease"]}
+        check_refused(cyd.post("/api/answer", json=vote, headers=headers), 404)  # of no item
+        vote["answers"] = dict.fromkeys(task["items"], "same")
+        check_refused(cyd.post("/api/answer", json=vote | {"lease": "another"}, headers=headers), 409)
+        for method in ("GET", "PUT", "DELETE", "PATCH", "BREW"):
+            check_refused(cyd.request(method, "/api/skip", headers=headers), 405)
+        assert cyd.post("/api/undo", json={"group": ""}, headers=headers).json()["undone"] is False
+
+
+@pytest.mark.parametrize("n", [40, pytest.param(1000, marks=pytest.mark.long)])
+def test_no_damaged_request_breaks_the_server(world, server, n):
+    with client(server) as cyd:
+        headers = enter(cyd, world, "Cyd")
+        task = cyd.post("/api/task", json={}, headers=headers).json()["task"]
+        answers = dict.fromkeys(task["items"], "different")
+        showing = {"group": task["group"], "lease": task["lease"], "seq": 1}
+        vote = showing | {"answers": answers, "seconds": 2.5, "note": "ü"}
+        rng = random.Random(5)
+        for body in mutations(json.dumps(vote).encode(), n=n, seed=3):
+            name = rng.choice(sorted(WRONG))
+            reply = cyd.post(f"/api/{name}", content=body, headers=headers)
+            assert reply.elapsed.total_seconds() < 2
+            assert reply.status_code in (200, 400, 404, 409), (reply.status_code, name, body)
+            if reply.status_code == 200:
+                json.loads(body.decode())
+    assert "Traceback" not in world.config.with_suffix(".log").read_text()
+
+
+LARGE = 30_000_000
+
+
+def test_a_large_body_is_refused_before_it_is_read(world, server):
+    with client(server) as cyd, client(server) as nobody:
+        headers = enter(cyd, world, "Cyd")
+        for path in ("/api/task", "/api/nothing", "/nowhere", "/_stcore/upload_file/a/b", "/login"):
+            check_refused(cyd.post(path, content=b" " * LARGE, headers=headers), 413)
+        check_refused(nobody.post("/login", content=b" " * LARGE), 413)
+        for path in ("/api/answer", "/login"):
+            assert cyd.post(path, content=(b" " * 50_000 for _ in range(600)), headers=headers).status_code == 413
+        assert cyd.post("/api/task", json={}, headers=headers).status_code == 200
+    for head, body in (
+        (f"Content-Length: {LARGE}", b""),  # the head is enough
+        ("Transfer-Encoding: chunked", b"8000\r\n" + b" " * 0x8000 + b"\r\n"),  # and so is the first part
+    ):
+        with socket.create_connection(server.url.removeprefix("http://").split(":"), timeout=10) as one:
+            one.sendall(f"POST /login HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + body)
+            assert one.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@pytest.fixture(scope="module")
+def cookie(world, server):
+    """Return the header of a session of Ann."""
+    with client(server) as ann:
+        enter(ann, world, "Ann")
+        return {"Cookie": f"overlap_session={ann.cookies['overlap_session']}"}
+
+
+def stream(server, cookie, **more):
+    """Open the WebSocket as a page of the app does."""
+    address = f"{server.url.replace('http', 'ws')}/_stcore/stream"
+    return connect(address, proxy=None, additional_headers=cookie | more)
+
+
+@pytest.mark.parametrize("message", [b"\0" * LARGE, "text"], ids=["large", "text"])
+def test_a_message_that_no_page_sends_closes_the_websocket(world, server, cookie, message):
+    with stream(server, cookie, Origin=server.url) as page:
+        with suppress(ConnectionClosed):
+            page.send(message)
+        with pytest.raises(ConnectionClosed):
+            page.recv(timeout=10)
+    assert "Traceback" not in world.config.with_suffix(".log").read_text()
+
+
+def test_only_pages_of_the_app_may_write(world, server, cookie):
+    port = server.url.rsplit(":", 1)[1]
+    foreign = ("http://evil.example", "null", "http://127.0.0.1", f"http://127.0.0.1.evil:{port}", "http://[", "")
+    with client(server) as cyd:
+        headers = enter(cyd, world, "Cyd")
+        for origin in foreign:
+            for path in ("/api/task", "/login", "/logout", "/_stcore/upload_file/a/b"):
+                check_refused(cyd.post(path, json={}, headers={**headers, "Origin": origin}), 403)
+            with pytest.raises(InvalidStatus):
+                stream(server, cookie, Origin=origin)
+        for site in ("cross-site", "same-site", "same-origin"):  # a browser says the origin with it
+            check_refused(cyd.post("/api/task", json={}, headers={**headers, "Sec-Fetch-Site": site}), 403)
+        mine = {**headers, "Origin": server.url, "Sec-Fetch-Site": "same-origin"}
+        assert cyd.post("/api/task", json={}, headers=mine).status_code == 200
+        through_tls = {"Origin": server.url.replace("http:", "https:")}
+        for origin, word in ((through_tls, True), ({"Origin": server.url}, False)):
+            entered = cyd.post("/login", data={"token": world.tokens["Cyd"]}, headers=origin)
+            assert ("Secure" in entered.headers["set-cookie"]) == word
+    with pytest.raises(InvalidStatus):
+        stream(server, cookie)
+    with stream(server, cookie, Origin=server.url):
+        pass
+
+
+def test_logging_out_ends_the_session_on_the_server_and_no_other(world, server):
+    with client(server) as cyd, client(server) as thief, client(server) as elsewhere:
+        headers = enter(cyd, world, "Cyd")
+        enter(elsewhere, world, "Cyd")
+        thief.cookies.update(cyd.cookies)
+        assert thief.post("/api/task", json={}, headers=headers).status_code == 200
+        assert cyd.get("/logout").status_code == 303
+        assert thief.post("/api/task", json={}, headers=headers).status_code == 401
+        assert thief.get("/releases", headers={"Accept": "text/html"}).headers["location"] == "/login"
+        assert elsewhere.post("/api/task", json={}, headers=headers).status_code == 200
+    store = open_reviews(world.loaded)
+    assert has_ended(store, session_of(store, thief.cookies["overlap_session"]))  # a new server knows it too
+
+
+def session_of(store, cookie):
+    return URLSafeTimedSerializer(session_key(store).encode(), salt="session").loads(cookie)[-1]
+
+
+def test_who_started_the_app_gets_in_by_the_printed_link_once(world, server):
+    printed = world.config.with_suffix(".log").read_text().strip().splitlines()
+    link = printed[-1].strip()  # last, where it is seen
+    assert link.startswith(f"{server.url}/enter?key=")
+    assert getpass.getuser() in printed[-2]
+    with client(server) as one, client(server) as late, client(server) as eve:
+        assert eve.get("/enter?key=x").status_code == 401
+        assert eve.get("/enter").status_code == 401
+        page = one.get(link, headers={"Sec-Fetch-Site": "cross-site"})  # a terminal in a browser
+        assert page.status_code == 200
+        assert 'http-equiv="refresh"' in page.text
+        assert one.post("/api/task", json={}, headers=APP).json()["task"]["items"]
+        assert one.get(link).headers["location"] == "/"
+        refused = late.get(link)
+        assert refused.status_code == 401
+        assert "This link was used, or is too old." in refused.text
+        assert late.post("/api/task", json={}, headers=APP).status_code == 401
+    assert list_reviewers(open_reviews(world.loaded))["name"].to_pylist() == sorted([*world.tokens, getpass.getuser()])
+
+
+def test_half_a_request_is_no_error(world, server):
+    host, port = server.url.removeprefix("http://").split(":")
+    with client(server) as cyd:
+        enter(cyd, world, "Cyd")
+        cookie = cyd.cookies["overlap_session"]
+        with socket.create_connection((host, int(port))) as half:
+            half.sendall(
+                f"POST /api/skip HTTP/1.1\r\nHost: {host}:{port}\r\nX-Overlap: 1\r\n"
+                f"Cookie: overlap_session={cookie}\r\nContent-Length: 50\r\n\r\n{{".encode()
+            )
+        assert cyd.get("/_stcore/health").status_code == 200
+    assert "Traceback" not in world.config.with_suffix(".log").read_text()
+
+
 def test_wrong_tokens_are_slowed_down_and_revoked_ones_end_their_sessions(world, server):
     with client(server) as eve, client(server) as bob:
         assert log_in(bob, world.tokens["Bob"]).status_code == 303
@@ -134,6 +359,18 @@ def test_wrong_tokens_are_slowed_down_and_revoked_ones_end_their_sessions(world,
         time.sleep(2.1)
         assert bob.post("/api/task", json={}, headers=APP).status_code == 401
         assert bob.get("/session?ticket=forged").status_code == 303
+
+
+def test_who_says_to_come_from_elsewhere_waits_all_the_same(world, server):
+    with client(server) as eve:
+        codes = [
+            eve.post("/login", data={"token": "x.y"}, headers={"X-Forwarded-For": f"198.51.100.{n}"}).status_code
+            for n in range(4)
+        ]
+        assert 429 in codes
+        for token in ("\0.y", "x" * 3000, "ü.é", ".", ""):
+            assert eve.post("/login", data={"token": token}).status_code in (401, 429)
+    assert "Traceback" not in world.config.with_suffix(".log").read_text()
 
 
 def test_every_wrong_token_doubles_the_wait():

@@ -79,10 +79,15 @@ def test_who_is_registered_by_email_gets_in_and_votes_once(organisation, chromiu
     assert set(votes["reviewer"].to_pylist()) == {"ann@example.org"}
     assert sorted(votes["item_id"].to_pylist()) == sorted(asked.split())
     assert provider.refused == []
+    kept = context.cookies()
     page.goto(f"{organisation.url}/logout")
     page.get_by_role("button", name="Log in with your organisation").wait_for(timeout=30_000)
     assert "/leave" in provider.paths
-    assert context.request.post(f"{organisation.url}/api/task", headers={"X-Overlap": "1"}).status == 401
+    for cookies in ([], kept):  # neither the app's own cookie nor the provider's word lets anybody in again
+        context.add_cookies(cookies)
+        assert context.request.post(f"{organisation.url}/api/task", headers={"X-Overlap": "1"}).status == 401
+        page.goto(organisation.url)
+        page.get_by_role("button", name="Log in with your organisation").wait_for(timeout=30_000)
     check_logs(organisation)
 
 
@@ -116,7 +121,7 @@ def check_logs(organisation):
     log = organisation.log.read_text(encoding="utf-8")
     provider = organisation.provider
     assert provider.given
-    for secret in (provider.client_secret, organisation.cookie_secret, "ticket=", *provider.given):
+    for secret in (provider.client_secret, organisation.cookie_secret, "ticket=", "key=", *provider.given):
         assert secret not in log
 
 

@@ -12,10 +12,10 @@ from overlap.config import Config, load_config
 from overlap.images import decode_photo, encode_jpeg
 from overlap.steps.audit import read_found
 from overlap.steps.copies import find_copies
+from overlap.steps.decisions import decide_removals
 from overlap.steps.export import export_table
 from overlap.steps.photos import find_probes, read_sets, split_probes
 from overlap.steps.pipeline import curate
-from overlap.steps.publish import decide_removals
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.run import Run, open_run, read_record
 from overlap.steps.verify import read_verified

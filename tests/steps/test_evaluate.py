@@ -1,6 +1,7 @@
 """'overlap evaluate' and 'overlap convert' as a person runs them, against the restated reference."""
 
 import csv
+import io
 import pickle
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mutate import mutations, within
 from oracles import published, revisitop
 from torch import Tensor, nn
 
 from overlap.cli.main import main
 from overlap.config import load_config
-from overlap.errors import ConfigError
+from overlap.errors import ConfigError, DataError
+from overlap.evaluation.matrices import read_matrix
 from overlap.images import encode_jpeg
 from overlap.networks.catalogue import build_network
 from overlap.networks.checkpoint import NetworkSpec, make_settings, save_weights
@@ -173,6 +176,12 @@ def test_saved_matrices_need_the_base_install_only(saved: Path) -> None:
     assert b"medium" in done.stdout
 
 
+def header_of(shape: tuple[int, ...]) -> bytes:
+    made = io.BytesIO()
+    np.lib.format.write_array_header_1_0(made, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return made.getvalue()
+
+
 BAD = {
     "rows": (lambda at: np.save(at / "x.npy", np.ones((29, 8))), "x.npy: 29 rows, but the ground truth has 30 datab"),
     "transposed": (lambda at: np.save(at / "x.npy", np.ones((8, 30))), "30 database photos: is it transposed? One"),
@@ -180,9 +189,30 @@ BAD = {
     "zeros": (lambda at: np.save(at / "q.npy", np.eye(8)[:4] * [[1], [1], [0], [1]]), "q.npy row 2 holds zeros only"),
     "integers": (lambda at: np.save(at / "q.npy", np.ones((4, 8), int)), "q.npy holds int64 of shape (4, 8); save one"),
     "one row": (lambda at: np.save(at / "q.npy", np.ones(4)), "q.npy holds float64 of shape (4,); save one row a"),
-    "objects": (lambda at: np.save(at / "q.npy", np.array([[{}]])), "q.npy is not a .npy file of plain numbers (Arr"),
+    "objects": (lambda at: np.save(at / "q.npy", np.array([[{}]])), "q.npy is not a .npy file of plain numbers ("),
     "text": (lambda at: (at / "q.npy").write_text("no"), "q.npy is not a .npy file of plain numbers ("),
     "absent": (lambda at: (at / "q.npy").unlink(), "q.npy: no such file; save one row a photo with numpy.save"),
+    "cut": (lambda at: (at / "q.npy").write_bytes((at / "q.npy").read_bytes()[:180]), "q.npy is not a .npy file of pl"),
+    "header": (
+        lambda at: (at / "q.npy").write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f8', ("),
+        "q.npy is not a .npy file of plain numbers (",
+    ),
+    "zip": (
+        lambda at: (at / "q.npy").write_bytes(b"PK\x03\x04" + bytes(99)),
+        "is not a .npy file of plain numbers (",
+    ),
+    "huge": (
+        lambda at: (at / "q.npy").write_bytes(header_of((10**15, 8)) + bytes(99)),
+        "q.npy is not a .npy file of plain numbers (",
+    ),
+    "overflow": (
+        lambda at: np.save(at / "x.npy", np.full((30, 8), np.inf, np.float16)),
+        "x.npy row 0 holds undefined numbers",
+    ),
+    "too large": (
+        lambda at: np.save(at / "x.npy", np.full((30, 8), 1e200)),
+        "is 1e+200, too far from 1 for product",
+    ),
     "archive": (
         lambda at: [np.savez(at / "z.npz", np.eye(8)), (at / "z.npz").replace(at / "q.npy")],
         "q.npy holds several arrays",
@@ -197,6 +227,21 @@ def test_bad_matrices_are_named(saved: Path, run: Run, capfd, case: str) -> None
     break_it(saved)
     assert run(*matrices(saved)) == 2
     assert message in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_damaged_matrices_are_read_as_numpy_reads_them_or_refused(tmp_path: Path, n: int) -> None:
+    good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
+    np.save(good, np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32))
+    for content in mutations(good.read_bytes(), n=n, seed=0):
+        bad.write_bytes(content)
+        with within(2):
+            try:
+                found = read_matrix(bad, [""] * 9, what="photos")
+            except DataError as error:
+                assert "bad.npy" in str(error)  # noqa: PT017
+                continue
+        np.testing.assert_array_equal(found.vectors, np.load(bad))
 
 
 def test_distractors_without_numbers_are_named(saved: Path, run: Run, capfd) -> None:

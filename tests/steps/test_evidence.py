@@ -139,7 +139,7 @@ def test_every_removed_and_every_suspicious_landmark_has_its_evidence(made):
     gate, other, tower = (landmark(made, number) for number in (1, 2, 3))
     assert (gate["removed"], gate["n_pairs"], len(gate["pairs"])) == (True, 2, 2)
     for pair in gate["pairs"]:
-        assert pair["confirmed"]
+        assert pair["state"] == "confirmed"
         assert pair["answers"] == {"same": 1}
         assert len(pair["inliers"]) == pair["n_inliers"] > 20
         assert (pair["query_size_px"], pair["photo_size_px"]) == ([304, 224], [320, 240])

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from overlap.config import DescriptorsConfig, SearchConfig, load_config
 from overlap.errors import ConfigError
 from overlap.search.exact import search_exact
-from overlap.steps import retrieve
+from overlap.steps import pipeline, retrieve
 from overlap.steps.gpu import load_product, product_on
 from overlap.steps.photos import read_sets
 from overlap.steps.pipeline import curate
+from overlap.steps.trials import map_here
 from overlap.tables import Descriptors
 
 
@@ -47,6 +49,26 @@ def test_a_gpu_that_is_not_there_is_missed_before_any_photo_is_described(
     with open_quietly(config) as run, pytest.raises(ConfigError, match=key):
         curate(run)
     assert sorted(config.store.glob("descriptors/*")) == described
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (["descriptors.kind=exported", "descriptors.path={}"], r"is not a torch.export archive"),
+        (["descriptors.kind=network", "descriptors.path={}"], r"is not a checkpoint of plain tensors"),
+        (["verify.features=disk", "verify.weights={}"], r"is not a checkpoint of plain tensors"),
+        (["verify.matcher=lightglue", "verify.matcher_weights={}"], r"is not a checkpoint of plain tensors"),
+    ],
+)
+def test_a_network_that_can_not_be_used_is_named_before_any_photo_is_looked_at(
+    asked: list[str], found: str, tiny_photos: Path, open_quietly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "network").touch()
+    network = [one.format(tmp_path / "network") for one in asked]
+    config = load_config(tiny_photos / "config.toml", ["run.workers=1", f"store={tmp_path / 'store'}", *network])
+    monkeypatch.setattr(pipeline, "read_sets", lambda run: pytest.fail("photos were read"))
+    with open_quietly(config) as run, pytest.raises(ConfigError, match=rf"network {found}"):
+        curate(replace(run, map_shards=map_here))
 
 
 def test_a_network_is_loaded_after_large_pages_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

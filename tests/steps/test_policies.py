@@ -37,7 +37,7 @@ def test_what_flips_is_listed_with_the_least_evidence(voted):
     assert "paper: 1 landmarks, 3 photos removed" in said
     assert "strict: 2 landmarks, 6 photos removed" in said
     assert "flipping: 1 landmarks, 3 photos" in said
-    assert "paper keeps it: 1 of its 1 items are confirmed, but the policy does not count them" in said
+    assert "paper keeps it: 1 item: 1 confirmed; landmark 1 has more confirmed photos of 1 query" in said
     assert "no vote on what is queued would remove it" in said
     assert "strict removes it: at least 1 reviewer confirmed 1 photo of it" in said
     assert "1 yes on 1 item for query q of tiny would be enough to keep it removed" in said

@@ -13,12 +13,13 @@ from overlap.cli.main import app
 from overlap.config import Config, load_config
 from overlap.errors import ArtifactError
 from overlap.images import load_photo
+from overlap.steps.decisions import read_material
 from overlap.steps.defence import draw_plots
 from overlap.steps.photos import read_sets
 from overlap.steps.planting import PLANTINGS, choose_photos, plant_photos
 from overlap.steps.recall import LANDMARKS_FOUND, PHOTOS_FOUND, TRAINING, measure_planted, read_recall
 from overlap.steps.retrieve import describe_beside, describe_sets, read_descriptors, search_candidates
-from overlap.steps.review import import_votes, open_reviews
+from overlap.steps.review import import_votes
 from overlap.steps.run import Run, open_run
 from overlap.tables import Descriptors
 
@@ -93,8 +94,7 @@ def test_planted_and_confirmed_photos_have_the_ranks_that_counting_gives(voted: 
     assert curves[PHOTOS_FOUND] == {k: np.mean([rank <= k for rank in ranks]) for k in (1, 2, 5, 6)}
     firsts = [min(ranks[:3]), min(ranks[3:])]
     assert curves[LANDMARKS_FOUND] == {k: np.mean([rank <= k for rank in firsts]) for k in (1, 2, 5, 6)}
-    reviews = open_reviews(config)
-    plots = draw_plots(config, reviews.read_items(), reviews.counting_votes(), None)
+    plots = draw_plots(config, read_material(config), None)
     assert [png[1:4] for png in plots.values()] == [b"PNG"]
 
 

@@ -18,7 +18,8 @@ from overlap.config import Config, DescriptorsConfig, NetworkConfig, TrainingCon
 from overlap.errors import ConfigError, DataError
 from overlap.images import encode_jpeg
 from overlap.networks.catalogue import build_network
-from overlap.networks.checkpoint import read_saved
+from overlap.networks.checkpoint import NetworkSpec, read_classifier, read_saved, save_weights
+from overlap.networks.settings import GemSettings
 from overlap.steps import train as steps
 from overlap.steps.run import Run
 from overlap.steps.split import hold_out
@@ -178,15 +179,63 @@ def test_training_goes_on_from_a_checkpoint_by_landmark_id(run: Run) -> None:
     alone = train(run, part)
     other = NetworkConfig(name="gem_small", dimensions=16, weights=alone.checkpoint)
     with pytest.raises(
-        ConfigError, match=r"was trained on 5 landmarks without 12 and 0 others of this training set; tr"
+        ConfigError, match=r'without 12 and 0 others of this training set; set training.classifier = "new" to begin'
     ):
         steps.train_network(run, steps.full_version(run), network=other, training=still, seed=0)
+    anew = settings(steps=1, learning_rate=1e-30, final_learning_rate=0.0, classifier="new")
+    third = steps.train_network(run, steps.full_version(run), network=other, training=anew, seed=0)
+    torch.testing.assert_close(weights(third)["whiten.weight"], weights(alone)["whiten.weight"])
+    assert read_saved(third.checkpoint).landmark_ids == tuple(range(10, 16))
     wrong = NetworkConfig(name="yokoo_small", dimensions=16, weights=first.checkpoint)
     with pytest.raises(ConfigError, match=r"checkpoint.pt holds gem_small, not yokoo_small; name a checkpoint of that"):
         steps.train_network(run, part, network=wrong, training=still, seed=0)
     small = NetworkConfig(name="gem_small", dimensions=8, weights=first.checkpoint)
     with pytest.raises(ConfigError, match=r"whiten.weight is \(16, 64\), expected \(8, 64\); give the network the dim"):
         steps.train_network(run, part, network=small, training=still, seed=0)
+
+
+def test_training_starts_from_a_converted_checkpoint(run: Run, tmp_path: Path) -> None:
+    spec = NetworkSpec("gem_small", 16, GemSettings())
+    converted = build_network("gem_small", dimensions=16, seed=9).state_dict()
+    save_weights(tmp_path / "converted.pt", spec, converted)
+    network = NetworkConfig(name="gem_small", dimensions=16, weights=tmp_path / "converted.pt")
+    for classifier in ("keep", "new"):
+        still = settings(steps=1, learning_rate=1e-30, final_learning_rate=0.0, classifier=classifier)
+        trained = steps.train_network(run, steps.full_version(run), network=network, training=still, seed=0)
+        torch.testing.assert_close(weights(trained)["whiten.weight"], converted["whiten.weight"])
+        assert read_saved(trained.checkpoint).landmark_ids == tuple(range(10, 16))
+
+
+BAD_CLASSIFIERS = {
+    "gone": (
+        lambda content: content.pop("classifier"),
+        r"is a damaged checkpoint: its classifier is not one of 6 land",
+    ),
+    "small": (
+        lambda content: content.update(classifier=content["classifier"][:, :5]),
+        r"is not one of 6 landmarks; set",
+    ),
+    "undefined": (
+        lambda content: content["classifier"].fill_(torch.nan),
+        r"c.pt: classifier holds undefined or infini",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD_CLASSIFIERS))
+def test_a_damaged_classifier_is_named(run: Run, tmp_path: Path, case: str) -> None:
+    change, message = BAD_CLASSIFIERS[case]
+    content = torch.load(train(run, steps=1).checkpoint, weights_only=True)
+    change(content)
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(ConfigError, match=message):
+        read_classifier(tmp_path / "c.pt", range(10, 16))
+
+
+def test_keeping_the_classifier_is_what_trainings_did_before_there_was_a_choice() -> None:
+    network, training = NetworkConfig(name="gem_small"), settings()
+    assert "classifier" not in steps._identify(network, training)[1]
+    assert steps._identify(network, settings(classifier="new"))[1]["classifier"] == "new"
 
 
 def test_training_starts_from_published_weights_of_the_backbone(run: Run, tmp_path: Path) -> None:
@@ -295,6 +344,12 @@ def test_settings_of_a_method_reach_the_checkpoint(run: Run) -> None:
 BAD_CHECKPOINTS = {
     "newer": (lambda content: content.update(format=2), r"checkpoint format 2, expected 1; it was written by another"),
     "damaged": (lambda content: content.pop("landmark_ids"), r"is a damaged checkpoint \(KeyError: 'landmark_ids'\)"),
+    "no dict": (lambda content: content.update(network=3), r"is a damaged checkpoint \(TypeError: "),
+    "huge": (
+        lambda content: content["network"].update(dimensions=10**12),
+        r"is a damaged checkpoint \(ValueError: 1000000000000 dimensions\)",
+    ),
+    "method": (lambda content: content["network"].update(name="x_small"), r"c.pt: network.name = 'x_small' is unknown"),
 }
 
 

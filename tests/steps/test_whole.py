@@ -19,10 +19,11 @@ from overlap.manifests.verify import verify_release
 from overlap.steps import retrieve, verify
 from overlap.steps.audit import read_found, report_audit, sample_audit
 from overlap.steps.closure import close
+from overlap.steps.decisions import decide_removals
 from overlap.steps.export import export_table
 from overlap.steps.gpu import product_on
 from overlap.steps.pipeline import curate
-from overlap.steps.publish import decide_removals, publish
+from overlap.steps.publish import publish
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import open_reviews, read_queue, simulate_votes
 from overlap.steps.verify import read_verified

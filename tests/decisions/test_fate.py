@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.review.fate import Asked, Rule, find_needed
+from overlap.decisions.fate import Asked, Votes, find_fate, find_removed
+from overlap.decisions.rule import Rule
+
+WHOLE = ("text", "closure", "audit")
 
 
 def removed(asked, confirmed, rule):
     """Restate the policies literally: which landmarks go, for the confirmed items."""
-    pairs = [(q, mark) for q, mark, yes in zip(*asked, confirmed, strict=True) if yes and q >= 0]
-    out = {mark for q, mark, yes in zip(*asked, confirmed, strict=True) if yes and q < 0 and rule.text}
+    said = [row for row, yes in zip(zip(*asked, strict=True), confirmed, strict=True) if yes]
+    pairs = [(q, mark) for q, mark, _ in said if q >= 0]
+    out = {mark for q, mark, origin in said if q < 0 and origin in rule.whole}
     for query in {q for q, _ in pairs}:
         of_query = [mark for q, mark in pairs if q == query]
         counts = {mark: of_query.count(mark) for mark in of_query}
@@ -41,7 +45,7 @@ def states(draw):
         confirmations=draw(st.integers(1, 2)),
         per_query=draw(st.sampled_from(["most", "most", "all"])),
         ties=draw(st.sampled_from(["all", "none"])),
-        text=draw(st.booleans()),
+        whole=frozenset(draw(st.sets(st.sampled_from(WHOLE)))),
         reviewers=draw(st.integers(1, 3)),
     )
     n = draw(st.integers(1, 9))
@@ -49,13 +53,40 @@ def states(draw):
     landmark = draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
     voted = draw(st.lists(st.integers(0, rule.reviewers), min_size=n, max_size=n))
     yes = [draw(st.integers(0, most)) for most in voted]
-    return (query, landmark), yes, voted, rule
+    origin = draw(st.lists(st.sampled_from(WHOLE), min_size=n, max_size=n))
+    return (query, landmark, origin), yes, voted, rule
+
+
+def number(asked, rule):
+    query, landmark = (np.array(each, np.int64) for each in asked[:2])
+    counted = np.array([origin in rule.whole for origin in asked[2]], bool)
+    put = np.array([origin != "text" for origin in asked[2]], bool)
+    return Asked(query, landmark, (query >= 0) | counted, (query < 0) & put)
+
+
+def fate_of(asked, yes, voted, rule):
+    yes, voted = np.array(yes), np.array(voted)
+    return find_fate(number(asked, rule), Votes(yes, voted - yes, voted), rule)
 
 
 def needed_items(asked, yes, voted, rule):
-    query, landmark = (np.array(each, np.int64) for each in asked)
-    mask = find_needed(Asked(query, landmark), yes=np.array(yes), voted=np.array(voted), rule=rule)
-    return set(np.flatnonzero(mask).tolist())
+    return set(np.flatnonzero(fate_of(asked, yes, voted, rule).for_removals).tolist())
+
+
+def shown(asked, confirmed, rule):
+    """Restate which queries show each removed landmark."""
+    gone = removed(asked, confirmed, rule)
+    pairs = zip(*asked[:2], confirmed, strict=True)
+    return {(q, mark) for q, mark, yes in pairs if yes and q >= 0 and mark in gone}
+
+
+@settings(max_examples=200, deadline=None)
+@given(states())
+def test_what_is_removed_is_the_policy_s_restatement(state):
+    asked, yes, _, rule = state
+    confirmed = np.array(yes) >= rule.confirmations
+    found = np.flatnonzero(find_removed(number(asked, rule), confirmed, rule))
+    assert frozenset(found.tolist()) == removed(asked, confirmed, rule)
 
 
 @settings(max_examples=400, deadline=None)
@@ -84,22 +115,27 @@ def test_without_needed_items_the_list_is_settled(state):
         assert len(outcomes(asked, yes, voted, rule, set(range(len(yes))))) == 1
 
 
-@settings(max_examples=200, deadline=None)
-@given(states())
-def test_voting_until_nothing_is_needed_ends_and_gives_the_list_of_full_judging(state):
+@settings(max_examples=300, deadline=None)
+@given(states(), st.integers(0, 99))
+def test_voting_until_nothing_is_needed_gives_the_list_and_the_figures_of_full_judging(state, seed):
     asked, yes, voted, rule = state
-    rng = np.random.default_rng(len(yes))
+    rng = np.random.default_rng(seed)
     answers = rng.random((len(yes), rule.reviewers)) < 0.5
     yes, voted = [0] * len(yes), [0] * len(yes)
-    n_votes = 0
-    while needed := needed_items(asked, yes, voted, rule):
-        number = min(needed)
+
+    def vote(number):
         yes[number] += int(answers[number, voted[number]])
         voted[number] += 1
-        n_votes += 1
-        assert n_votes <= len(yes) * rule.reviewers
-    full = removed(asked, answers.sum(axis=1) >= rule.confirmations, rule)
-    assert removed(asked, [y >= rule.confirmations for y in yes], rule) == full
+        assert voted[number] <= rule.reviewers
+
+    full = answers.sum(axis=1) >= rule.confirmations
+    while needed := np.flatnonzero(fate_of(asked, yes, voted, rule).for_removals).tolist():
+        vote(rng.choice(needed))
+    assert removed(asked, [y >= rule.confirmations for y in yes], rule) == removed(asked, full, rule)
+    while needed := np.flatnonzero(fate_of(asked, yes, voted, rule).for_figures).tolist():
+        vote(rng.choice(needed))
+        assert not fate_of(asked, yes, voted, rule).for_removals.any()
+    assert shown(asked, [y >= rule.confirmations for y in yes], rule) == shown(asked, full, rule)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +148,31 @@ def test_voting_until_nothing_is_needed_ends_and_gives_the_list_of_full_judging(
         (Rule(), [0], [0], [0], [2], {0}),  # the third reviewer may still say yes
         (Rule(), [0], [0], [0], [3], set()),
         (Rule(per_query="all"), [0, 0, 0], [0, 1, 1], [1, 1, 0], [1, 1, 0], set()),
-        (Rule(text=False), [-1], [0], [0], [0], set()),
+        (Rule(whole=frozenset()), [-1], [0], [0], [0], set()),
         (Rule(confirmations=2), [0], [0], [1], [1], {0}),
     ],
 )
 def test_cases(rule, query, landmark, yes, voted, needed):
-    assert needed_items((query, landmark), yes, voted, rule) == needed
+    assert needed_items((query, landmark, ["text"] * len(query)), yes, voted, rule) == needed
+
+
+@pytest.mark.parametrize(
+    ("origin", "whole", "yes", "needed"),
+    [
+        ("text", {"closure"}, 0, {0}),  # nobody asked for it, and the rule does not count it: only the pair matters
+        ("closure", {"text"}, 0, {0, 1}),  # the lead put it before people, to compare policies
+        ("audit", set(), 0, {0, 1}),
+        ("closure", {"text"}, 1, {0}),  # its yes removes nothing under this rule: the pair is still asked about
+        ("closure", {"closure"}, 1, set()),
+    ],
+)
+def test_a_landmark_as_a_whole_that_the_rule_does_not_count_settles_nothing(origin, whole, yes, needed):
+    asked = ([0, -1], [0, 0], ["global", origin])
+    assert needed_items(asked, [0, yes], [0, yes], Rule(whole=frozenset(whole))) == needed
+
+
+def test_figures_wait_for_a_yes_of_each_query_and_removed_landmark():
+    asked = ([0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 1], ["global"] * 6)
+    fate = fate_of(asked, [1, 0, 0, 0, 0, 1], [1, 0, 0, 3, 2, 1], Rule())
+    assert not fate.for_removals[:3].any()
+    assert fate.for_figures.tolist() == [False, False, True, False, True, False]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.decisions.decide import decide
 from overlap.errors import ConfigError, DataError
-from overlap.policy import SHIPPED, decide, explain, load_policy
+from overlap.policy import SHIPPED, load_policy
 from overlap.tables import ANSWERS, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,8 +51,9 @@ LANDMARK_TABLE = as_table(
 def run(policy, said=(), scores=(), queries=None, items=None):
     """Decide on votes given as (question, reviewer, answer) and scores given as (question, score, status)."""
     asked = {question for question, *_ in (*said, *scores)}
+    policy = load_policy(policy) if isinstance(policy, str) else policy
     return decide(
-        load_policy(policy) if isinstance(policy, str) else policy,
+        policy.rule(reviewers=3, figures=True),
         items=as_table([item_row(*question) for question in sorted(asked, key=str)], REVIEW_ITEMS)
         if items is None
         else items,
@@ -83,12 +85,12 @@ def restated_paper(said):
         for landmark, count in counts.items():
             if count == max(counts.values()):
                 gone.add(landmark)
-    visual = set(gone)
     for question in confirmed:
         if question[1] is None:
             gone.add(question[3])
+    visual = {pair[3] for pair in pairs if pair[3] in gone}
     duplicated = {}
-    for evaluation_set, _ in {(pair[0], pair[1]) for pair in pairs if pair[3] in visual}:
+    for evaluation_set, _ in {(pair[0], pair[1]) for pair in pairs if pair[3] in gone}:
         duplicated[evaluation_set] = duplicated.get(evaluation_set, 0) + 1
     return sorted(gone), visual, duplicated
 
@@ -111,7 +113,7 @@ def test_paper_equals_its_restatement_in_any_order(said, random):
     decision = run("paper", said)
     gone, visual, duplicated = restated_paper(said)
     assert removed(decision) == gone
-    assert dict(decision.duplicated_queries) == duplicated
+    assert {name: n for name, n in decision.duplicated_queries.items() if n} == duplicated
     rows = decision.removals.to_pylist()
     assert {row["landmark_id"] for row in rows if row["origin"] != "text"} == visual
     assert all(row["evidence"] and row["n_images"] == 10 * row["landmark_id"] for row in rows)
@@ -152,7 +154,7 @@ def test_a_landmark_confirmed_as_a_whole_goes_if_the_policy_counts_what_brought_
     assert by_landmark[4]["origin"] == "text"
     if policy == "strict":
         assert [by_landmark[n]["origin"] for n in (2, 3)] == ["closure", "audit"]
-        words = explain(load_policy(policy), decision.removals)
+        words = decision.reasons
         assert words[2] == (
             "its photos or name link it to a landmark that is in an evaluation set, and at least 1 reviewer confirmed "
             "that it is in one"
@@ -191,20 +193,16 @@ def test_visual_evidence_comes_before_the_name_and_evidence_is_all_of_it():
     assert text["landmark_name"] == "L2"
 
 
-def test_of_several_sets_most_photos_win_then_the_order_given():
-    said = [
-        (("s", "q", "a", 1), "ann", "same"),
-        (("t", "q", "a", 1), "ann", "same"),
-        (("t", "p", "a", 1), "ann", "same"),
-    ]
-    assert run("paper", said).removals["evaluation_set"].to_pylist() == ["s"]
-    decision = run("paper", said, queries={"u": [], "t": ["p", "q"], "s": ["q"]})
+def test_of_several_sets_most_queries_win_then_the_order_given():
+    asked = [("s", "q", "a"), ("s", "q", "b"), ("t", "q", "a"), ("t", "p", "a")]
+    said = [((*pair, 1), "ann", "same") for pair in asked]
+    assert run("paper", said).removals["evaluation_set"].to_pylist() == ["t"]
+    decision = run("paper", said[:3], queries={"u": [], "t": ["p", "q"], "s": ["q"]})
     assert decision.removals["evaluation_set"].to_pylist() == ["t"]
-    assert decision.removals["n_queries"].to_pylist() == [2]
+    assert decision.removals["n_queries"].to_pylist() == [1]
     assert decision.removals["n_confirmed"].to_pylist() == [1]
-    assert list(decision.duplicated_queries.items()) == [("u", 0), ("t", 2), ("s", 1)]
-    more = [*said, (("s", "q", "b", 1), "ann", "same")]
-    assert run("paper", more, queries={"t": ["p", "q"], "s": ["q"]}).removals["evaluation_set"].to_pylist() == ["s"]
+    assert list(decision.duplicated_queries.items()) == [("u", 0), ("t", 1), ("s", 1)]
+    assert run("paper", said[:3]).removals["evaluation_set"].to_pylist() == ["s"]
 
 
 def test_most_photos_of_a_query_decide_not_most_votes():
@@ -234,16 +232,105 @@ def test_nothing_confirmed_removes_nothing():
     assert decision.duplicated_queries == {"s": 0}
 
 
+def everyone(question, answer="different"):
+    return [(question, name, answer) for name in ("ann", "bob", "eve")]
+
+
 def test_reasons_in_words():
-    said = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 1), "ann", "same"), (("", None, None, 2), "bob", "same")]
-    assert explain(load_policy("paper"), run("paper", said).removals) == {
+    said = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 1), "ann", "same"), ((*WHOLE, 2), "bob", "same")]
+    assert run("paper", said).reasons == {
         1: "at least 1 reviewer confirmed 2 photos of it for 1 query of s, and at least one query has none more often",
         2: "its name suggests an evaluation set, and at least 1 reviewer confirmed that it is in one",
     }
     automatic = run("automatic", scores=[((*Q, "a", 1), 0.9, "ok")])
-    assert explain(load_policy("automatic"), automatic.removals) == {
-        1: "the verification score confirmed 1 photo of it for 1 query of s"
-    }
+    assert automatic.reasons == {1: "the verification score confirmed 1 photo of it for 1 query of s"}
+
+
+def test_what_beat_a_landmark_that_stays_is_named_with_the_queries():
+    said = [((*Q, photo, 2), "ann", "same") for photo in "ab"] + [((*Q, "c", 1), "ann", "same")]
+    said += [*everyone((*Q, "d", 1)), (("s", "p", "e", 3), "ann", "same")]
+    decision = run("paper", said)
+    kept, winner, other = decision.landmarks.to_pylist()
+    assert kept["beaten"] == [{"evaluation_set": "s", "query_id": "q", "landmark_id": 2}]
+    assert kept["reason"] == ("2 items: 1 confirmed, 1 rejected; landmark 2 has more confirmed photos of 1 query")
+    assert (kept["removed"], winner["removed"], other["removed"]) == (False, True, True)
+    assert winner["beaten"] == other["beaten"] == []
+    nobody = load_policy("paper").model_copy(update={"ties": "none"})
+    tied = run(nobody, [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 2), "ann", "same")])
+    assert [row["beaten"][0]["landmark_id"] for row in tied.landmarks.to_pylist()] == [2, 1]
+    assert "as many confirmed photos or more of 1 query" in tied.reasons[1]
+
+
+def test_a_confirmed_whole_that_the_policy_does_not_count_is_said():
+    items = as_table([item_row(*WHOLE, 3, "closure")], REVIEW_ITEMS)
+    decision = run("paper", [((*WHOLE, 3), "ann", "same")], items=items)
+    assert removed(decision) == []
+    assert decision.reasons == {3: "1 item: 1 confirmed; the policy does not count what was confirmed of it"}
+
+
+def states(decision):
+    rows = decision.items.select(["image_id", "landmark_id", "state"]).to_pylist()
+    return {(row["image_id"], row["landmark_id"]): row["state"] for row in rows}
+
+
+def test_states_of_items_of_an_open_a_settled_and_a_complete_review():
+    """Landmark 1 shows in queries q and p, landmark 2 is another one's photo, landmark 3 a name with a pair."""
+    asked = [(*Q, "a", 1), (*Q, "b", 1), ("s", "p", "c", 1), (*Q, "d", 2), (*WHOLE, 3), ("t", "x", "e", 3)]
+    items = as_table([item_row(*question) for question in asked], REVIEW_ITEMS)
+    queries = {"s": ["p", "q"], "t": ["x"]}
+
+    def decide_on(said, policy="paper"):
+        return run(policy, said, items=items, queries=queries)
+
+    nothing = decide_on([])
+    assert nothing.review == "open"
+    assert set(states(nothing).values()) == {"open"}
+    said = [((*Q, "a", 1), "ann", "same"), ((*Q, "b", 1), "bob", "same_other_side"), ((*WHOLE, 3), "ann", "same")]
+    settled = decide_on(said)
+    assert settled.review == "settled but for figures"
+    assert states(settled) == {
+        ("a", 1): "confirmed", ("b", 1): "confirmed", ("c", 1): "open", ("d", 2): "not_asked", (None, 3): "confirmed",
+        ("e", 3): "open",
+    }  # fmt: skip
+    assert settled.duplicated_queries == {"s": 1, "t": 0}
+    assert settled.not_asked_queries == {"s": 1, "t": 1}
+    first, _, named = settled.landmarks.to_pylist()
+    assert "at least 2 photos of it for 1 query (1 query not asked) of s" in first["reason"]
+    assert (named["origin"], named["n_queries_not_asked"]) == ("text", 1)
+    assert "confirmed that it is in one (1 query not asked)" in named["reason"]
+    assert settled.removals["n_not_asked"].to_pylist() == [1, 1]
+    done = decide_on([*said, *everyone(("s", "p", "c", 1)), (("t", "x", "e", 3), "eve", "same")])
+    assert done.review == "complete"
+    assert states(done)["c", 1] == "rejected"
+    assert done.not_asked_queries == {"s": 0, "t": 0}
+    assert done.duplicated_queries == {"s": 1, "t": 1}
+    assert done.landmarks["origin"].to_pylist() == ["global", "global", "global"]
+    assert states(done)["d", 2] == "not_asked"
+
+
+def test_without_the_round_for_figures_what_they_lack_is_not_asked():
+    rule = load_policy("paper").rule(reviewers=3, figures=False)
+    asked = [(*Q, "a", 1), ("s", "p", "c", 1)]
+    decision = decide(
+        rule,
+        items=as_table([item_row(*question) for question in asked], REVIEW_ITEMS),
+        votes=as_table([vote_row((*Q, "a", 1), "ann", "same")], VOTES),
+        verified=VERIFIED.empty_table(), landmarks=LANDMARK_TABLE, threshold=0.5,
+    )  # fmt: skip
+    assert states(decision) == {("a", 1): "confirmed", ("c", 1): "not_asked"}
+    assert decision.review == "settled but for figures"
+    assert decision.removals["n_queries_not_asked"].to_pylist() == [1]
+
+
+def test_a_dispute_is_any_yes_against_any_no_and_changes_nothing():
+    asked = [(*Q, "a", 1), (*Q, "b", 1), (*Q, "c", 1)]
+    said = [(asked[0], "ann", "same"), (asked[0], "bob", "different"), (asked[1], "ann", "same")]
+    said += [(asked[1], "bob", "unsure"), (asked[2], "ann", "different"), (asked[2], "bob", "same_site")]
+    decision = run("paper", said)
+    assert decision.items["disputed"].to_pylist() == [True, False, False]
+    assert decision.landmarks["disputed"].to_pylist() == [True]
+    rows = decision.items.select(["n_yes", "n_no", "n_votes", "decided_by"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [(1, 1, 2, "people"), (1, 0, 2, "people"), (0, 2, 2, "people")]
 
 
 def test_a_landmark_the_training_set_lacks_is_refused():
@@ -260,7 +347,7 @@ def test_a_confirmed_query_of_no_evaluation_set_is_refused(queries):
 
 
 def test_a_vote_on_no_item_is_refused():
-    with pytest.raises(DataError, match=r"\('s', 'q', 'a', 1\) counts but is not among the review items"):
+    with pytest.raises(DataError, match=r"a vote on \('s', 'q', 'a', 1\) counts but is not among the review items"):
         run("paper", [((*Q, "a", 1), "ann", "same")], items=REVIEW_ITEMS.empty_table())
 
 

@@ -1,0 +1,152 @@
+"""Photos that are refused for a reason that passes are tried again, and nothing else is."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from overlap.config import Config, load_config
+from overlap.images import PhotoLimits, UnreachableError, decode_photo, encode_jpeg, resize_to
+from overlap.steps import evidence
+from overlap.steps.copies import hash_sets, read_hashes
+from overlap.steps.decoded import decode_photos
+from overlap.steps.photos import read_quarantine, read_sets
+from overlap.steps.pipeline import curate
+from overlap.steps.planting import choose_photos, plant_photos
+from overlap.steps.retrieve import read_candidates
+from overlap.steps.verify import read_verified
+
+LOOSE = ("run.max_unreadable=1.0", "search.k=6")
+FIRST = f"{0:016x}"
+
+
+def photo_path(folder: Path, image_id: str = FIRST) -> Path:
+    return folder / "train" / "/".join(image_id[:3]) / f"{image_id}.jpg"
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
+    """Let nobody open a file."""
+    real = Path.open
+
+    def open_others(self, *args, **named):
+        if self == path:
+            raise OSError(number, os.strerror(number))
+        return real(self, *args, **named)
+
+    monkeypatch.setattr(Path, "open", open_others)
+
+
+def run_all(config: Config, open_quietly) -> tuple[list, list, list[str]]:
+    with open_quietly(config) as run:
+        curate(run)
+    refused = sorted(row["image_id"] for row in read_quarantine(config).to_pylist())
+    return read_candidates(config).to_pylist(), read_verified(config).to_pylist(), refused
+
+
+def hash_folders(config: Config) -> set[str]:
+    return {path.name for path in (config.store / "hashes").iterdir()}
+
+
+def enlarge(path: Path) -> None:
+    """Bring a photo to 1.2 megapixels and more than a megabyte."""
+    path.write_bytes(encode_jpeg(resize_to(decode_photo(path.read_bytes()), (1200, 1000))) + bytes(1_000_000))
+
+
+def test_a_run_ends_as_if_nothing_had_ever_been_refused(tiny_photos: Path, open_quietly):
+    enlarge(photo_path(tiny_photos))
+    path = tiny_photos / "config.toml"
+    with pytest.MonkeyPatch.context() as patch:
+        deny(patch, photo_path(tiny_photos, f"{5:016x}"), errno.EIO)
+        few = run_all(load_config(path, [*LOOSE, "run.max_photo_mpx=1"]), open_quietly)
+    assert few[2] == [FIRST, f"{5:016x}"]
+    found = run_all(load_config(path, LOOSE), open_quietly)
+    assert found == run_all(load_config(path, [*LOOSE, "store='fresh'"]), open_quietly)
+    assert len(found[0]) == len(few[0]) + 2
+    assert found[2] == []
+
+
+@pytest.mark.parametrize("limit", ["run.max_photo_mpx=1", "run.max_photo_mb=1"])
+def test_another_limit_reads_the_shards_of_refused_photos_again_and_no_other(tiny_photos: Path, open_quietly, limit):
+    enlarge(photo_path(tiny_photos))
+    low, high = (load_config(tiny_photos / "config.toml", settings) for settings in ([limit], []))
+    said: list[str] = []
+    with open_quietly(low) as run:
+        assert count_hashes(run) == 7
+    before = hash_folders(low)
+    with open_quietly(low, said) as run:
+        assert count_hashes(run) == 7
+    assert "hashes: training: 6 of 6 shards are already stored" in said
+    with open_quietly(high, said) as run:
+        assert count_hashes(run) == 8
+    assert "hashes: training: 5 of 6 shards are already stored" in said
+    assert len(hash_folders(high) - before) == 1
+
+
+def count_hashes(run) -> int:
+    hashed = hash_sets(run, read_sets(run))
+    return len(read_hashes([*hashed.train, *hashed.probes["tiny"]]).image_ids)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOENT, errno.EMFILE, errno.EACCES])
+def test_a_file_that_could_not_be_reached_is_tried_again(tiny_photos: Path, open_quietly, number):
+    config = load_config(tiny_photos / "config.toml")
+    with open_quietly(config) as run, pytest.MonkeyPatch.context() as patch:
+        deny(patch, photo_path(tiny_photos), number)
+        assert count_hashes(run) == 7
+        before = hash_folders(config)
+        assert count_hashes(run) == 7
+        assert hash_folders(config) == before
+    with open_quietly(config) as run:
+        assert count_hashes(run) == 8
+
+
+def test_planted_and_decoded_photos_are_tried_again(tiny_photos: Path, open_quietly):
+    config = load_config(tiny_photos / "config.toml", LOOSE)
+
+    def count(run) -> tuple[int, int]:
+        sets = read_sets(run)
+        planted = plant_photos(run, choose_photos(config, sets, 9))
+        images = sets.training.images
+        with decode_photos(run, images, base=images, training=config.training) as decoded:
+            return len(decoded.rows), len(planted["recompressed"])
+
+    with open_quietly(config) as run:
+        with pytest.MonkeyPatch.context() as patch:
+            deny(patch, photo_path(tiny_photos), errno.EIO)
+            deny(patch, tiny_photos / "eval" / "jpg" / "q.jpg", errno.EIO)
+            assert count(run) == (5, 0)
+        assert count(run) == (6, 1)
+
+
+def test_a_damaged_or_missing_photo_is_read_again_only_when_its_file_changed(tiny_photos: Path, open_quietly):
+    config = load_config(tiny_photos / "config.toml")
+    paths = [photo_path(tiny_photos), photo_path(tiny_photos, f"{3:016x}")]
+    whole = [path.read_bytes() for path in paths]
+    paths[0].write_bytes(whole[0][:-50])
+    paths[1].unlink()
+    with open_quietly(config) as run:
+        assert count_hashes(run) == 6
+    said: list[str] = []
+    with open_quietly(config, said) as run:
+        assert count_hashes(run) == 6
+    assert "hashes: training: 6 of 6 shards are already stored" in said
+    for path, content in zip(paths, whole, strict=True):
+        path.write_bytes(content)
+    with open_quietly(config, said) as run:
+        assert count_hashes(run) == 8
+    assert "hashes: training: 4 of 6 shards are already stored" in said
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE])
+def test_a_release_is_not_made_for_ever_without_a_picture_that_is_out_of_reach(tiny_photos: Path, number):
+    path = photo_path(tiny_photos)
+    row = {"path": str(path), "archive": None, "crop_px": None}
+    with pytest.MonkeyPatch.context() as patch:
+        deny(patch, path, number)
+        for read in (evidence._thumbnail, evidence._digest):
+            with pytest.raises(UnreachableError, match=rf"{FIRST}\.jpg: can't be read: {os.strerror(number)}"):
+                read(row, PhotoLimits())
+    assert evidence._thumbnail(row, PhotoLimits()).startswith(b"\xff\xd8")
+    path.unlink()
+    assert evidence._thumbnail(row, PhotoLimits()) is evidence._digest(row, PhotoLimits()) is None
