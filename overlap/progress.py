@@ -66,11 +66,12 @@ class Lines:
     def begin(self, label: str, total: int | None) -> Move:
         """Begin a piece of work, as Begin says."""
         work = _Work(label, total, self._clock())
-        self._going.append(work)
+        with self._lock:
+            self._going.append(work)
 
         def move(done: int, remark: str | None) -> None:
             work.done, work.remark = done, remark or work.remark
-            if (total is None or done >= total) and work in self._going:
+            if total is None or done >= total:
                 self._end(work)
             self.tick()
 
@@ -84,10 +85,13 @@ class Lines:
                 self._say(self._describe(self._going[-1]))
 
     def _end(self, work: _Work) -> None:
-        self._going.remove(work)
-        if work.total is not None:
-            took = self._clock() - work.began
-            self._say(f"{work.label}: {self._count(work.total)} in {_span(took)}{self._rate(work, took)}")
+        with self._lock:
+            if work not in self._going:
+                return
+            self._going.remove(work)
+            if work.total is not None:
+                took = self._clock() - work.began
+                self._say(f"{work.label}: {self._count(work.total)} in {_span(took)}{self._rate(work, took)}")
 
     def _describe(self, work: _Work) -> str:
         took = self._clock() - work.began
