@@ -200,7 +200,7 @@ class ReviewConfig(Section):
     shared_share: Fraction = 0.1
     gold_share: Fraction = 0.05
     lease_minutes: Count = 30
-    address: str = "127.0.0.1"
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
     proxies: Annotated[tuple[str, ...], Field(strict=False)] = ()
 

@@ -177,6 +177,17 @@ except ArtifactError as error:
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "held"
 
 
+@pytest.mark.parametrize("folder", ["file", "file/below", "/proc/none"])
+def test_a_store_that_can_not_be_made_is_named(tmp_path, folder):
+    (tmp_path / "file").touch()
+    store = Store(tmp_path / folder)
+    message = r"can't be made or written to: [A-Z].*; name another folder, or mend its rights"
+    with pytest.raises(ArtifactError, match=message), store.lock():
+        pytest.fail("it was locked")
+    with pytest.raises(ArtifactError, match=message), store.put("step", "abc"):
+        pytest.fail("it was written to")
+
+
 def test_the_lock_is_given_back_after_an_error(store):
     with pytest.raises(ValueError, match="no"), store.lock():
         raise ValueError("no")

@@ -102,9 +102,11 @@ def audit_votes(
 @app.command("review")
 def open_app(config: ConfigOption, overrides: SetOption = None) -> None:
     """Open the review app on this machine; it prints a link that lets you in once."""
+    from overlap.ports import require_free
     from overlap.steps.review import serve_app
 
-    load(config, overrides)
+    review = load(config, overrides).review
+    require_free(review.address, review.port, setting="review.address and review.port")
     serve_app(config, overrides or ())
 
 

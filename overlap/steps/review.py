@@ -201,4 +201,6 @@ def serve_app(config: Path, overrides: Sequence[str]) -> None:
         raise ConfigError(f"the review app needs {', '.join(missing)}: install the project with its extra 'review'")
     options = [word for override in overrides for word in ("--set", override)]
     command = [sys.executable, "-m", "review_app.serve", "--config", str(config), *options]
+    # What the encoding lacks is shown as an escape there, too.
+    os.environ["PYTHONIOENCODING"] = f"{getattr(sys.stdout, 'encoding', 'utf-8')}:backslashreplace"
     os.execv(sys.executable, command)  # noqa: S606 (our own module, no shell)

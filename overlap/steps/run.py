@@ -359,12 +359,14 @@ def hash_file(path: Path | None) -> str:
 
 
 def require_out(path: Path) -> Path:
-    """Return the path if its folder can be written to.
+    """Return the path if a file can be written there.
 
     Raises:
         ConfigError: it can't.
     """
     folder = path.absolute().parent
+    if path.is_dir():
+        raise ConfigError(f"{path}: this is a folder; name the file to write in it")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"{path}: folder {folder} is not there or can't be written to")
     return path

@@ -173,3 +173,5 @@ def test_an_export_into_no_folder_is_refused(tmp_path: Path):
     assert require_out(tmp_path / "a.csv") == tmp_path / "a.csv"
     with pytest.raises(ConfigError, match="is not there or can't be written to"):
         require_out(tmp_path / "none" / "a.csv")
+    with pytest.raises(ConfigError, match="this is a folder; name the file to write in it"):
+        require_out(tmp_path)
