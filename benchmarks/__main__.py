@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from benchmarks import colmap, extraction, growth, network, overhead, pairs, planning, search
 from benchmarks.page import read_results, write_page
-from benchmarks.results import Result, one_thread, today
+from benchmarks.results import Result, make_folder, one_thread, today
 
 DOCS = Path(__file__).parents[1] / "docs"
 BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Iterator[Result]]] = MappingProxyType(
@@ -75,6 +75,7 @@ def _parse() -> argparse.Namespace:
     unknown = set(options.names) - BENCHMARKS.keys()
     if unknown:
         parser.error(f"no benchmark is named {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    make_folder(options.out, parser)
     return options
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import make_folder
 from overlap.audit.bound import judgements_for_bound
 from overlap.audit.simulation import Outcome, Scenario, draw_scenario, draw_settings, simulate_audit
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of audit.svg")
     parser.add_argument("--worlds", type=Path, help="folder of rendered worlds")
     options = parser.parse_args()
+    make_folder(options.out, parser)
     began = time.monotonic()
     outcomes = [_simulate(seed) for seed in range(options.tables)]
     _say("score tables", outcomes)
@@ -92,7 +94,6 @@ def _plot(outcomes: Sequence[Outcome], costs: dict[int, int], path: Path) -> Non
     for axes in (truth, cost):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
 

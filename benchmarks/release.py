@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.results import make_folder
 from overlap.manifests.release import write_release
 from overlap.tables import REMOVALS, as_table
 
@@ -60,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")
     given = parser.parse_args().folder
+    if given:
+        make_folder(given, parser)
     with tempfile.TemporaryDirectory(dir=given) as name:
         folder = Path(name)
         began = time.monotonic()

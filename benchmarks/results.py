@@ -1,5 +1,6 @@
 """What a benchmark gives: a figure beside the figure of a peer, measured in the same run."""
 
+import argparse
 import json
 import os
 import platform
@@ -46,6 +47,14 @@ class Spent:
     seconds: float
     cpu_seconds: float
     peak_mb: float
+
+
+def make_folder(folder: Path, parser: argparse.ArgumentParser) -> None:
+    """Make the folder that results go to before anything is measured, or end with a sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"{folder} can't be made: {error.strerror}; name another folder")
 
 
 def measure_apart(module: str, *arguments: object) -> dict[str, Any]:

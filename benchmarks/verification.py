@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from benchmarks.results import one_thread
+from benchmarks.results import make_folder, one_thread
 from overlap.config import VerifyConfig
 from overlap.datasets.pickles import read_plain_pickle
 from overlap.features.catalogue import load_extractor
@@ -264,7 +264,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threshold", type=float, help="instead of the preset")
     parser.add_argument("--no-baselines", action="store_true", help="leave the plain baselines out")
     parser.add_argument("--out", type=Path, help="write every pair's score here")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.out:
+        make_folder(options.out.parent, parser)
+    return options
 
 
 if __name__ == "__main__":

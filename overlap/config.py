@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
@@ -28,9 +27,12 @@ from pydantic import (
 )
 
 from overlap.errors import ConfigError
+from overlap.texts import parse_toml, read_toml
 
 
 def _from_config_folder(path: Path, info: ValidationInfo) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no path holds the character NUL")
     base = (info.context or {}).get("base", Path())
     return Path(os.path.normpath(Path(base) / path))
 
@@ -198,7 +200,7 @@ class ReviewConfig(Section):
     shared_share: Fraction = 0.1
     gold_share: Fraction = 0.05
     lease_minutes: Count = 30
-    address: str = "127.0.0.1"
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8501
     proxies: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
@@ -267,8 +269,8 @@ class ReleaseConfig(Section):
 class NetworkConfig(Section):
     """Which network is trained. A table named after its method holds that method's settings, as ``[network.cider]``.
 
-    ``weights`` is what training starts from: published weights of the backbone, or a checkpoint of 'overlap train' of
-    the same network; without it, random weights.
+    ``weights`` is what training starts from: published weights of the backbone, or a checkpoint of 'overlap train' or
+    'overlap convert' or any weights of the same network; without it, random weights.
     """
 
     name: str = "cider_resnet101"
@@ -417,10 +419,10 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             names the file and the key.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = read_toml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file; flows/configs/ holds examples") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
     for override in overrides:
         _override(values, override)
@@ -473,8 +475,8 @@ def _position(place: list[Any], name: str, override: str) -> int:
 
 def _literal(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return parsed["value"] if parsed.keys() == {"value"} else text
 

@@ -61,7 +61,7 @@ class LimitError(DataError):
 
 
 class UnreachableError(DataError):
-    """A photo's file can't be read: mend the disk, the network or the permissions; the file may be fine."""
+    """A photo can't be read for now: mend the disk, the network, the permissions or the memory; it may be fine."""
 
 
 def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> bytes:
@@ -87,7 +87,7 @@ def read_bytes(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> b
             file.seek(row["offset"] if archive else 0)
             content = file.read(size)
     except OSError as error:
-        raise UnreachableError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise UnreachableError(f"{path}: can't be read: {error.strerror or error}") from error
     except ValueError as error:  # a path or an offset that no file can have
         raise DataError(f"{path}: can't be read: {error}") from None
     if len(content) < max(size, 1):
@@ -110,7 +110,8 @@ def decode_photo(content: bytes, *, crop_px: Box | None = None, limits: PhotoLim
         DataError: it is none of these formats, too large, truncated or damaged, or the box leaves it.
     """
     photo = _open_within(content, limits)
-    pixels = _decode(photo, content)
+    with _memory_minded(photo):
+        pixels = _decode(photo, content)
     if crop_px is not None:
         pixels = _crop(pixels, crop_px)
     return _orient(pixels, _read_orientation(photo, content))
@@ -130,7 +131,8 @@ def decode_brightness(content: bytes, *, least_px: int, limits: PhotoLimits = Ph
     """
     photo = _open_within(content, limits)
     factor = next((factor for factor in (8, 4, 2) if min(photo.size) >= factor * least_px), 1)
-    grey = _decode_grey(photo, content, size_px=(-(-photo.width // factor), -(-photo.height // factor)))
+    with _memory_minded(photo):
+        grey = _decode_grey(photo, content, size_px=(-(-photo.width // factor), -(-photo.height // factor)))
     return np.ascontiguousarray(_orient(grey[:, :, None], _read_orientation(photo, content))[:, :, 0])
 
 
@@ -142,8 +144,26 @@ def load_photo(row: Mapping[str, Any], *, crop: bool = True, limits: PhotoLimits
     """
     box = row.get("crop_px") if crop else None
     content = read_bytes(row, limits)
-    try:
+    with naming(row):
         return decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
+
+
+def load_header(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> tuple[int, int, int]:
+    """Return what read_header does of the photo of a row of IMAGES.
+
+    Raises:
+        DataError: as read_bytes and read_header say, with the photo's path in front.
+    """
+    content = read_bytes(row, limits)
+    with naming(row):
+        return read_header(content)
+
+
+@contextmanager
+def naming(row: Mapping[str, Any]) -> Iterator[None]:
+    """Put the path of a row of IMAGES in front of what is wrong with the photo's bytes."""
+    try:
+        yield
     except DataError as error:
         raise type(error)(f"{row['path']}: {error}") from None
 
@@ -223,7 +243,8 @@ def _open_within(content: bytes, limits: PhotoLimits) -> "Image":
     photo = _open(content)
     if photo.width * photo.height > limits.mpx * 1_000_000:
         raise LimitError(
-            f"{photo.width} x {photo.height} pixels are over the limit of {limits.mpx} megapixels (run.max_photo_mpx)"
+            f"the photo is too large: {photo.width} x {photo.height} pixels are over the limit of {limits.mpx} "
+            "megapixels (run.max_photo_mpx)"
         )
     return photo
 
@@ -247,7 +268,7 @@ def _say_unopened(content: bytes, error: Exception) -> str:
     size = 8 + int.from_bytes(content[4:8], "little")
     if kind == "WebP" and len(content) < size:
         return f"the WebP is truncated: {len(content):,} bytes of {size:,} are there"
-    return f"the {kind} is truncated or damaged: its header can't be read ({type(error).__name__})"
+    return f"not a {kind} that can be opened: its header is cut or damaged, or of a rare kind ({type(error).__name__})"
 
 
 @contextmanager
@@ -290,6 +311,17 @@ def _read_png_notes(content: bytes) -> dict[Any, Any]:
     return Image.open(io.BytesIO(header + b"".join(chunks)), formats=("PNG",)).info
 
 
+@contextmanager
+def _memory_minded(photo: "Image") -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise UnreachableError(
+            f"{photo.width} x {photo.height} pixels do not fit into memory now; work with fewer processes "
+            "(--set run.workers=1)"
+        ) from None
+
+
 def _decode(photo: "Image", content: bytes) -> Pixels:
     pixels = decode_jpeg(content) if photo.format in ("JPEG", "MPO") else None
     # Pillow turns the four inks of a CMYK photo into colours, once it is known to be whole.
@@ -316,6 +348,8 @@ def _decode_by_pillow(photo: "Image") -> Pixels:
         for top in range(0, photo.height, _STRIP_ROWS):
             bottom = min(top + _STRIP_ROWS, photo.height)
             pixels[top:bottom] = np.asarray(photo.crop((0, top, photo.width, bottom)).convert("RGB"))
+    except MemoryError:
+        raise
     except Exception as error:  # as many kinds as for headers
         raise DataError(f"the photo can't be decoded: {error}") from None
     return pixels

@@ -31,6 +31,7 @@ def decode_jpeg(content: bytes, *, grey: bool = False, least_px: tuple[int, int]
 
     Raises:
         DataError: the picture is truncated or damaged.
+        MemoryError: it does not fit into memory.
     """
     try:
         return _decode(content, grey, least_px)
@@ -40,6 +41,8 @@ def decode_jpeg(content: bytes, *, grey: bool = False, least_px: tuple[int, int]
         return _decode(b"".join(_own_segments(content)), grey, least_px)
     except ValueError as error:
         reason = str(error)
+    if reason.startswith("Insufficient memory"):
+        raise MemoryError
     if "Could not determine subsampling" in reason:
         return None
     if "Premature end" in reason:
@@ -91,8 +94,8 @@ def _without_padding(scan: bytes) -> bytes:
 
 
 def _is_metadata(code: int, segment: bytearray) -> bool:
-    """Tell whether a segment is an application's own; one of them may say how colours are stored."""
+    """Tell whether a segment is an application's own; Adobe's may say that colours are stored as they are."""
     if code == _JFIF:
         segment[9:10] = b"\x01"  # whatever the revision, it is read as the first
-    tells_colours = code == _ADOBE and len(segment) > 15 and segment[15] <= 2
+    tells_colours = code == _ADOBE and len(segment) > 15 and segment[15] == 0
     return (_JFIF <= code <= 0xEF or code == _COMMENT) and not tells_colours

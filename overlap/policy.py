@@ -3,7 +3,6 @@
 The shipped policies lie in ``overlap/policies/``: ``paper``, ``all-confirmed``, ``strict``, ``automatic``.
 """
 
-import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from overlap.decisions.rule import Rule
 from overlap.errors import ConfigError
+from overlap.texts import read_toml
 
 SHIPPED = ("paper", "all-confirmed", "strict", "automatic")
 _BY_LANDMARK = ("text", "closure", "audit")
@@ -81,16 +81,15 @@ def load_policy(name_or_path: str | Path) -> Policy:
     text = str(name_or_path)
     file = Path(text) if "/" in text or text.endswith(".toml") else files("overlap") / "policies" / f"{text}.toml"
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        return Policy.model_validate(values)
+        return Policy.model_validate(read_toml(file))
     except FileNotFoundError:
         raise ConfigError(
             f"policy {text!r} is not there; use {', '.join(SHIPPED)}, or the path of a TOML file"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"policy {text!r} is not a readable TOML file: {error}") from None
     except ValidationError as error:
         raise ConfigError(f"policy {text!r}: " + "; ".join(map(_explained, error.errors()))) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"policy {text!r} is not a readable TOML file: {error}") from None
 
 
 def _explained(error: Mapping[str, Any]) -> str:

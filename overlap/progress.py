@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeAlias
@@ -66,11 +66,12 @@ class Lines:
     def begin(self, label: str, total: int | None) -> Move:
         """Begin a piece of work, as Begin says."""
         work = _Work(label, total, self._clock())
-        self._going.append(work)
+        with self._lock:
+            self._going.append(work)
 
         def move(done: int, remark: str | None) -> None:
             work.done, work.remark = done, remark or work.remark
-            if (total is None or done >= total) and work in self._going:
+            if total is None or done >= total:
                 self._end(work)
             self.tick()
 
@@ -84,10 +85,13 @@ class Lines:
                 self._say(self._describe(self._going[-1]))
 
     def _end(self, work: _Work) -> None:
-        self._going.remove(work)
-        if work.total is not None:
-            took = self._clock() - work.began
-            self._say(f"{work.label}: {self._count(work.total)} in {_span(took)}{self._rate(work, took)}")
+        with self._lock:
+            if work not in self._going:
+                return
+            self._going.remove(work)
+            if work.total is not None:
+                took = self._clock() - work.began
+                self._say(f"{work.label}: {self._count(work.total)} in {_span(took)}{self._rate(work, took)}")
 
     def _describe(self, work: _Work) -> str:
         took = self._clock() - work.began
@@ -126,8 +130,16 @@ def show_progress(
 
 
 def make_say(console: Console) -> Callable[[str], None]:
-    """Return what prints a line on the console as it is: no markup, no colour, no line break."""
-    return lambda line: console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    """Return what prints a line on the console as it is: no markup, no colour, no line break.
+
+    A line that can't be written is left out: the work is worth more than its log.
+    """
+
+    def say(line: str) -> None:
+        with suppress(OSError):
+            console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    return say
 
 
 def unseen(label: str, total: int | None) -> Move:  # noqa: ARG001  as Begin has it

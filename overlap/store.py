@@ -69,7 +69,7 @@ class Store:
         if not path.is_dir() and self.mirror is not None:
             self._fetch(step, fingerprint, self.mirror)
         if not path.is_dir():
-            raise ArtifactError(f"{path} is not there; run 'overlap run {step}' with the same config")
+            raise ArtifactError(f"{path} is not there; run what made it again, mostly 'overlap curate'")
         return path
 
     @contextmanager
@@ -118,7 +118,8 @@ class Store:
         target = self.path(step, fingerprint)
         draft = target.with_name(f".{fingerprint[:16]}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
         try:
-            draft.mkdir(parents=True)
+            with _explained(target.parent):
+                draft.mkdir(parents=True)
             yield draft
             _sync(draft)
             _publish(draft, target)
@@ -137,10 +138,12 @@ class Store:
         """Hold the store for one run; sweep what killed runs left, and say how many unfinished artefacts that was.
 
         Raises:
-            ArtifactError: another run holds it.
+            ArtifactError: another run holds it, or it can't be made.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a+") as file:
+        with _explained(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            held = (self.root / ".lock").open("a+")
+        with held as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -156,6 +159,19 @@ class Store:
             for draft in drafts:
                 shutil.rmtree(draft, ignore_errors=True)
             yield len(drafts)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Say which folder can't be written to; of a full disk the caller says more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ArtifactError(
+            f"{folder} can't be made or written to: {error.strerror}; name another folder, or mend its rights"
+        ) from None
 
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:

@@ -5,6 +5,7 @@ number. ``landmark_id`` is an int64. Ranks and rows count from 0. Points are (x,
 numbers.
 """
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,10 +17,10 @@ from overlap.errors import DataError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
-# A landmark's id in every file that is read, for ASCII digits alone: from 0, no sign, no leading zeros, no blanks. Only
-# the review's own gold items have ids below 0.
+# A landmark's id in every file that is read. Only the review's own items of known answer have ids below 0.
 LANDMARK_ID = r"(?:0|[1-9][0-9]{0,17})"
-LANDMARK_ID_FORM = "it is written in the digits 0 to 9 alone, without sign, blanks or leading zeros"
+LANDMARK_ID_FORM = "ids of landmarks are written in the digits 0 to 9 alone, without sign, blanks or leading zeros"
+_is_landmark_id = re.compile(LANDMARK_ID).fullmatch
 
 _text = pa.string()
 _crop_px = pa.list_(pa.float64(), 4)
@@ -381,6 +382,17 @@ def checked(table: pa.Table, schema: pa.Schema) -> pa.Table:
     if missing:
         raise DataError(f"a table lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}")
     return pa.Table.from_arrays([_column(table[field.name], field) for field in schema], schema=schema)
+
+
+def parse_landmark_id(text: str) -> int:
+    """Return the landmark id that a cell holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    if not _is_landmark_id(text):
+        raise ValueError(f"landmark_id {text[:40]!r} is not a whole number; {LANDMARK_ID_FORM}")
+    return int(text)
 
 
 def empty(schema: pa.Schema) -> pa.Table:

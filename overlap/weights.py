@@ -20,6 +20,7 @@ COUNTER = "num_batches_tracked"
 _USUAL = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "weights")
 # What a training keeps beside the network: its momenta are tensors by name, too.
 _NOT_WEIGHTS = re.compile(r".*(optim|sched|scaler|callback|loop|hyper_param|args|config).*", re.IGNORECASE)
+_DEEPEST = 8
 # What wrappers of networks put into names: torch.compile, FSDP and Fabric anywhere, others before all of them.
 _INNER = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 _OUTER = ("module.", "model.", "net.", "network.")
@@ -162,14 +163,15 @@ def _check_zip(path: Path) -> None:
         unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > path.stat().st_size + _SPARE_BYTES:  # torch.save doesn't compress
             raise ValueError(f"it unpacks to {unpacked} bytes")
-        damaged = archive.testzip()
+        has_sums = any(member.CRC for member in archive.infolist())  # torch can be told to write none
+        damaged = archive.testzip() if has_sums else None
     if damaged is not None:
         raise ValueError(f"{damaged} is damaged: it has another sum than when it was written")
 
 
 def _find(content: Any, place: str = "", *, seen: set[int]) -> dict[str, dict[str, Tensor]]:
     """Return the sets of weights below a value, by where they are."""
-    if not isinstance(content, dict) or id(content) in seen:
+    if not isinstance(content, dict) or id(content) in seen or place.count("[") > _DEEPEST:
         return {}
     seen.add(id(content))
     weights = _as_weights(content)
@@ -194,12 +196,16 @@ def _as_weights(content: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def _unwrap(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what wrappers put into names; a name that would come up twice keeps all of them as they are."""
-    names = [_INNER.sub("", name) for name in weights]
-    while prefix := next((each for each in _OUTER if all(name.startswith(each) for name in names)), None):
-        names = [name.removeprefix(prefix) for name in names]
-    unwrapped = dict(zip(names, weights.values(), strict=True))
-    return unwrapped if len(unwrapped) == len(weights) else dict(weights)
+    """Take off what wrappers put into names; a name that would come up twice keeps all of them as they are.
+
+    Beside a network, a module of Lightning may hold a loss with weights: what has no part in the network is left out.
+    """
+    unwrapped = {_INNER.sub("", name): value for name, value in weights.items()}
+    if len(unwrapped) < len(weights):
+        return dict(weights)
+    while own := next((each for each in _OUTER if any(name.startswith(each) for name in unwrapped)), None):
+        unwrapped = {name.removeprefix(own): value for name, value in unwrapped.items() if name.startswith(own)}
+    return unwrapped
 
 
 def _choose(found: Mapping[str, Mapping[str, Tensor]]) -> str | None:
@@ -229,7 +235,8 @@ def _check_tensor(value: Tensor, *, most_bytes: int, where: str) -> None:
 def _describe(content: Any) -> str:
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
-    inside = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(content.items())[:6])
+    keys = {key: str(key)[:60] if isinstance(key, str | int) else type(key).__name__ for key in list(content)[:6]}
+    inside = ", ".join(f"{text} ({type(content[key]).__name__})" for key, text in keys.items())
     return f"a dict of {inside or 'nothing'}"
 
 

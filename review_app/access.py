@@ -207,7 +207,8 @@ def _enter(request: Request, room: Room, reviewer: Reviewer, session: str = "") 
     response = HTMLResponse(_ONWARD) if is_foreign else RedirectResponse("/", status_code=303)
     whose = [reviewer.name, reviewer.token_id, session or secrets.token_hex(16)]
     cookie = _serializer(room, "session").dumps(whose)
-    secure = request.url.scheme == "https" or (room.auth is not None and room.auth.origin.startswith("https:"))
+    origins = (str(request.url), request.headers.get("origin", ""), room.auth.origin if room.auth else "")
+    secure = any(origin.startswith("https:") for origin in origins)
     response.set_cookie(COOKIE, cookie, max_age=_SESSION_S, httponly=True, samesite="strict", secure=secure)
     return response
 

@@ -3,6 +3,7 @@
 Streamlit talks to the provider (`st.login`); here is what it leaves to the app.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from overlap.errors import ConfigError, ReviewError
+from overlap.texts import read_toml
 
 _PLACE = ".streamlit/secrets.toml, [auth]"
 _CALLBACK = "/oauth2callback"
@@ -42,6 +44,7 @@ def read_auth() -> Auth | None:
     files = [Path(path) for path in st.get_option("secrets.files") if Path(path).is_file()]
     for path in files:
         check_closed(path)
+        check_toml(path)
     if not files:
         return None
     try:
@@ -59,6 +62,20 @@ def check_closed(path: Path) -> None:
     """
     if path.stat().st_mode & 0o007:
         raise ConfigError(f"{path} holds secrets, and everybody on this machine can read it: chmod 600 {path}")
+
+
+def check_toml(path: Path) -> None:
+    """Hold that Streamlit can read a file with secrets; it says less of what is wrong.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    try:
+        read_toml(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} can't be read as TOML: {error}; mend it, or remove it") from None
+    if path.read_bytes().startswith(BOM_UTF8):
+        raise ConfigError(f"{path} begins with a byte-order mark, which Streamlit does not read; save it without one")
 
 
 def check_auth(section: Mapping[str, Any]) -> Auth:

@@ -12,7 +12,7 @@ from typing import Any
 
 from overlap.config import Config
 from overlap.errors import DataError
-from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_photo, read_bytes, read_header, resize_within
+from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_header, load_photo, resize_within
 from overlap.review.desk import Desk, now_ms
 from overlap.review.reviewers import Reviewer, end_session, find_reviewer, has_ended, session_key
 from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
@@ -99,7 +99,7 @@ class Room:
     def _read_box(self, row: Mapping[str, Any]) -> list[float] | None:
         if row["crop_px"] is None:
             return None
-        width, height, orientation = read_header(read_bytes(row, self.limits))
+        width, height, orientation = load_header(row, self.limits)
         return upright_box(row["crop_px"], width=width, height=height, orientation=orientation)
 
     def reviewer(self, name: str, token_id: str, session: str) -> Reviewer | None:

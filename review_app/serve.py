@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from overlap.config import Config, load_config
 from overlap.errors import OverlapError
+from overlap.ports import show_address
 from review_app.access import Guard, refuse
 from review_app.api import routes
 from review_app.invitation import MINUTES
@@ -80,8 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _announce(_: st.App) -> AsyncIterator[None]:
     """Say where the app answers once it does, and last how the person who started it gets in."""
     room = current_room()
-    host = room.config.review.address
-    address = f"http://{f'[{host}]' if ':' in host else host}:{room.config.review.port}"
+    address = f"http://{show_address(room.config.review.address, room.config.review.port)}"
     print(f"the review app answers at {room.auth.origin if room.auth else address}", flush=True)
     if room.invitation is not None:
         print(

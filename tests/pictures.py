@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 ORIENTATION = 0x0112
+_ADOBE = b"Adobe\0\x64\0\0\0\0\0"  # colours, or inks, are stored as they are
 
 # 40 x 24 pixels in arithmetic coding, which no library of this project writes.
 _ARITHMETIC = (
@@ -60,6 +61,7 @@ def before_end(png, *chunks):
 def odd_jpegs():
     """Return JPEG pictures by name, all whole."""
     pixels, jpeg = drawn(), encoded(drawn())
+    stored = encoded(pixels, keep_rgb=True)
     scan = jpeg.rindex(b"\xff\xda")
     second = [Image.fromarray(pixels[::-1])]
     return {
@@ -68,7 +70,9 @@ def odd_jpegs():
         "JPEG, grey with ICC": encoded(pixels, mode="L", icc_profile=bytes(300)),
         "JPEG, CMYK": encoded(pixels, mode="CMYK"),
         "JPEG, CMYK, turned": encoded(pixels, mode="CMYK", orientation=6),
-        "JPEG, stored as RGB": encoded(pixels, keep_rgb=True),
+        "JPEG, CMYK, transform unknown": encoded(pixels, mode="CMYK").replace(_ADOBE, _ADOBE[:-1] + b"\1", 1),
+        "JPEG, stored as RGB, a wrong ICC profile": stored[:2] + segment(0xE2, b"ICC_PROFILE\0\5\2") + stored[2:],
+        "JPEG, stored as RGB": stored,
         "JPEG, 4:4:4": encoded(pixels, subsampling=0),
         "JPEG, 4:2:2": encoded(pixels, subsampling=1),
         "JPEG, 1 x 1": encoded(drawn(1, 1)),

@@ -1,10 +1,14 @@
 """What a user sees: exit codes, one-line messages, help."""
 
 import csv
+import io
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,9 @@ from typer.testing import CliRunner
 
 from overlap.cli.curation import Exported
 from overlap.cli.main import app, main
+from overlap.config import load_config
 from overlap.steps.export import EXPORTS
+from overlap.steps.review import add_reviewer
 
 HEAVY = ("torch", "faiss", "cv2", "kornia", "pycolmap", "prefect", "streamlit", "PIL")
 COMMANDS = ("curate", "publish", "run", "export", "status", "demo", "apply", "verify-release", "download", "votes")
@@ -72,6 +78,55 @@ def test_help_is_quick():
     )
     assert heavy.stdout.strip() == b"[]"
     assert first < 5
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_name_that_the_output_can_not_hold_ends_nothing(photos: Path, monkeypatch, encoding: str):
+    config = ("--config", photos / "config.toml")
+    add_reviewer(load_config(photos / "config.toml"), "Łukasz 山", role="reviewer")
+    streams = {name: TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    assert _run(monkeypatch, "reviewers", "list", *config) == 0
+    assert _run(monkeypatch, "reviewers", "revoke", "Łukasz", *config) == 2
+    assert _run(monkeypatch, "status", "--config", b"\xff.toml".decode(errors="surrogateescape")) == 2
+    said = [
+        stream.buffer.getvalue().decode("utf-8" if name == "stdout" else encoding) for name, stream in streams.items()
+    ]
+    assert said[0].startswith(("Łukasz 山\treviewer", "\\u0141ukasz \\u5c71\treviewer"))
+    assert (
+        said[1]
+        .splitlines()[0]
+        .startswith(("error: there is no reviewer 'Łukasz'", "error: there is no reviewer '\\u0141"))
+    )
+    assert said[1].splitlines()[1].startswith("error: \\udcff.toml: no such config file")
+
+
+def test_a_locale_without_utf_8_opens_every_folder(photos: Path):
+    folder = shutil.copytree(photos, photos / "Ümläut Ł")
+    command = [sys.executable, "-m", "overlap", "run", "photos", "--config", "config.toml"]
+    where = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=folder, env=where, check=True, capture_output=True)
+    assert done.stderr.startswith(b"photos: 6 in 0:00:0")
+
+
+def test_an_output_that_is_closed_or_full_ends_without_a_traceback(photos: Path):
+    add_reviewer(load_config(photos / "config.toml"), "Ann", role="reviewer")
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    def run(*arguments: str, **where: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "overlap", *arguments, "--config", str(photos / "config.toml")]
+        return subprocess.run(command, check=False, **({"stderr": subprocess.PIPE} | where))
+
+    with os.fdopen(writer, "wb") as closed, Path("/dev/full").open("wb") as full:
+        done = run("reviewers", "list", stdout=closed)
+        assert (done.returncode in (1, 141), done.stderr) == (True, b"")
+        done = run("reviewers", "list", stdout=full)
+        said = b"error: the output can't be written: No space left on device; give it another place\n"
+        assert (done.returncode, done.stderr) == (2, said)
+        work = run("run", "photos", stdout=full, stderr=full)
+        assert work.returncode == 0, "a log that is full ends no work"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import io
 import os
 import re
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -18,9 +20,11 @@ from PIL import Image, ImageOps
 from overlap.errors import DataError
 from overlap.images import (
     PhotoLimits,
+    UnreachableError,
     decode_brightness,
     decode_photo,
     encode_jpeg,
+    load_header,
     load_photo,
     read_bytes,
     read_header,
@@ -28,6 +32,7 @@ from overlap.images import (
     resize_within,
     stamp_file,
 )
+from overlap.search.copies import hash_photo
 
 
 def upright_by_pillow(content):
@@ -193,9 +198,12 @@ def test_the_brightness_of_an_odd_picture_is_that_of_its_pixels(name):
         (FORMS["webp"][:-1], r"the WebP is truncated: \d+ bytes of \d+ are there"),
         (FORMS["webp"][:14], r"the WebP is truncated: 14 bytes of \d+ are there"),
         (FORMS["lossless webp"][:50], r"the WebP is truncated: 50 bytes of \d+ are there"),
-        (FORMS["webp"][:12] + bytes(len(FORMS["webp"]) - 12), "the WebP is truncated or damaged: its header can't be"),
-        (FORMS["png"][:20], "the PNG is truncated or damaged: its header can't be read"),
-        (JPEG[:30], "the JPEG is truncated or damaged: its header can't be read"),
+        (
+            FORMS["webp"][:12] + bytes(len(FORMS["webp"]) - 12),
+            "not a WebP that can be opened: its header is cut or damaged",
+        ),
+        (FORMS["png"][:20], "not a PNG that can be opened: its header is cut or damaged"),
+        (JPEG[:30], "not a JPEG that can be opened: its header is cut or damaged"),
         (FORMS["png"][:-30], "the photo can't be decoded: image file is truncated"),
         (encoded(np.zeros((4, 5), np.uint16), "PNG"), "16 bits of grey are not read; save it with 8 bits"),
     ],
@@ -274,6 +282,20 @@ def test_a_huge_header_is_refused_before_anything_is_decoded():
         decode_photo(huge_png(2**31 - 1, 2**31 - 1))
 
 
+@pytest.mark.parametrize("name", ["baseline", "png"])
+def test_a_photo_that_does_not_fit_into_memory_now_is_not_called_damaged(monkeypatch, name):
+    def fail(*_, **__):
+        raise ValueError("Insufficient memory (case 4)") if name == "baseline" else MemoryError
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", fail)
+    monkeypatch.setattr(Image.Image, "crop", fail)
+    words = r"60 x 40 pixels do not fit into memory now; work with fewer processes \(--set run.workers=1\)"
+    with pytest.raises(UnreachableError, match=words):
+        decode_photo(FORMS[name])
+    with pytest.raises(UnreachableError, match=words):
+        decode_brightness(FORMS[name], least_px=5)
+
+
 def test_no_limit_but_the_settings_own_counts(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "100")
@@ -288,6 +310,26 @@ def test_the_limit_is_exact():
     content = encoded(np.zeros((1000, 1001, 3), np.uint8), "PNG")
     with pytest.raises(DataError, match="1001 x 1000 pixels are over the limit of 1 megapixels"):
         decode_photo(content, limits=PhotoLimits(mpx=1))
+
+
+_DECODE = """
+import re, sys
+from overlap.images import PhotoLimits, load_photo
+row = {"path": sys.argv[1], "archive": None, "crop_px": None}
+shape = load_photo(row, limits=PhotoLimits(mpx=250)).shape
+print(*shape, *re.findall(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})])
+def test_a_panorama_under_the_limit_is_read_in_bounded_memory(tmp_path, kind, options):
+    Image.linear_gradient("L").resize((19_000, 9500)).convert("RGB").save(tmp_path / "wide", kind, **options)
+    command = [sys.executable, "-c", _DECODE, str(tmp_path / "wide")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    height, width, depth, peak_kb = map(int, done.stdout.split())
+    assert (height, width, depth) == (9500, 19_000, 3)
+    assert peak_kb < 1_500_000
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
@@ -390,7 +432,13 @@ def test_what_is_wrong_with_a_photo_names_its_path(tmp_path):
     path.write_bytes(JPEG[:-9])
     with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
         load_photo(row(path))
+    with pytest.raises(DataError, match=r"a\.jpg: the JPEG is truncated"):
+        hash_photo(row(path))
+    path.write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"a\.jpg: not a JPEG, PNG or WebP photo"):
+        load_header(row(path))
     path.write_bytes(JPEG)
+    assert load_header(row(path)) == (60, 40, 1)
     with pytest.raises(DataError, match=r"a\.jpg: the box 0 0 99 9 leaves the picture"):
         load_photo(row(path, crop_px=[0, 0, 99, 9]))
 
@@ -463,3 +511,14 @@ def test_a_stamp_changes_with_the_bytes(tmp_path):
     for kind in ("mtime", "sha256"):
         with pytest.raises(FileNotFoundError):
             stamp_file(tmp_path / "none.jpg", kind)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.long)])
+def test_no_real_photo_is_refused_and_each_has_the_pixels_that_pillow_gives_it(shared, step):
+    paths = [path for folder in ("photos", "gldv2_real") for path in sorted((shared / folder).rglob("*.jpg"))]
+    assert len(paths) > 4000
+    for path in paths[::step]:
+        content = path.read_bytes()
+        np.testing.assert_array_equal(decode_photo(content), upright_by_pillow(content), err_msg=str(path))
+        assert decode_brightness(content, least_px=64).ndim == 2

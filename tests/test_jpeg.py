@@ -61,6 +61,7 @@ def harmless():
         "ICC profile in a wrong part": JPEG[:2] + segment(0xE2, b"ICC_PROFILE\0\x05\x02" + bytes(9)) + JPEG[2:],
         "ICC profile, a part missing": JPEG[:2] + segment(0xE2, b"ICC_PROFILE\0\x01\x02" + bytes(9)) + JPEG[2:],
         "JFIF of the future": JPEG.replace(b"JFIF\0\x01", b"JFIF\0\x07"),
+        "Adobe's transform is that of four colours": JPEG[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x02") + JPEG[20:],
         "Adobe's transform unknown": JPEG[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x09") + JPEG[20:],
         "zeros before the end": JPEG[:-2] + bytes(20) + JPEG[-2:],
         "zeros before a later scan": KINDS["progressive"][:tables] + bytes(20) + KINDS["progressive"][tables:],

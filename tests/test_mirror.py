@@ -57,7 +57,7 @@ def test_another_machine_finds_and_fetches_what_was_put(sent: Store):
     assert other.find("never", [KEY]) == frozenset()
     assert read_json(other.get("step", KEY), "counts") == {"n": 1}
     assert other.get("step", KEY) == other.path("step", KEY)
-    with pytest.raises(ArtifactError, match=rf"step.{OTHER} is not there; run 'overlap run step'"):
+    with pytest.raises(ArtifactError, match=rf"step.{OTHER} is not there; run what made it again"):
         other.get("step", OTHER)
 
 

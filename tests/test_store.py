@@ -40,7 +40,7 @@ def test_what_was_put_is_there(store):
 
 
 def test_what_is_not_there_names_the_step(store):
-    with pytest.raises(ArtifactError, match=rf"step.{KEY} is not there; run 'overlap run step' with the same config"):
+    with pytest.raises(ArtifactError, match=rf"step.{KEY} is not there; run what made it again"):
         store.get("step", KEY)
 
 
@@ -175,6 +175,17 @@ except ArtifactError as error:
         refused = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert refused.startswith(f"another run (process {os.getpid()}) is writing to {store.root}; wait for it")
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "held"
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "/proc/none"])
+def test_a_store_that_can_not_be_made_is_named(tmp_path, folder):
+    (tmp_path / "file").touch()
+    store = Store(tmp_path / folder)
+    message = r"can't be made or written to: [A-Z].*; name another folder, or mend its rights"
+    with pytest.raises(ArtifactError, match=message), store.lock():
+        pytest.fail("it was locked")
+    with pytest.raises(ArtifactError, match=message), store.put("step", "abc"):
+        pytest.fail("it was written to")
 
 
 def test_the_lock_is_given_back_after_an_error(store):

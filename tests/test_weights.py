@@ -60,6 +60,7 @@ LAYOUTS = {
     "fsdp": lambda w: {name.replace("norm.", "norm._fsdp_wrapped_module."): value for name, value in w.items()},
     "lightning": lightning,
     "lightning, compiled": lambda w: lightning(prefixed("_orig_mod.", w)),
+    "lightning, with a loss": lambda w: {"state_dict": {**prefixed("model.", w), "loss.W": torch.ones(4, 9)}},
     "net in lightning": lambda w: {"state_dict": prefixed("net.", w)},
     "averaged": lambda w: {"n_averaged": torch.tensor(7), **prefixed("module.", w)},
     **{
@@ -188,15 +189,34 @@ def test_a_tensor_larger_than_its_file_is_refused_before_it_is_read(plain, tmp_p
         read_weights(tmp_path / "w.pth")
 
 
-def test_a_few_bytes_that_unpack_to_gigabytes_are_refused(tmp_path):
+def test_dicts_in_dicts_are_not_searched_for_ever(tmp_path):
+    nested = round_and_round = {}
+    for _ in range(60):
+        nested = {"model": nested, "net": nested}
+    round_and_round.update({str(number): round_and_round for number in range(50)})
+    torch.save(nested, tmp_path / "w.pth")
     with (
-        zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("w/data/0", "w") as file,
+        within(2),
+        pytest.raises(ConfigError, match=r"w\.pth holds a dict of model \(dict\), net \(dict\), not a s"),
     ):
-        for _ in range(101):
-            file.write(bytes(1_000_000))
+        read_weights(tmp_path / "w.pth")
+
+
+def test_files_that_torch_was_told_to_write_without_sums_are_read(plain, tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(plain, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_weights(tmp_path / "w.pth").keys() == plain.keys()
+
+
+def test_a_few_bytes_that_unpack_to_gigabytes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("overlap.weights._SPARE_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w/data/0", bytes(10_000))
     with pytest.raises(
-        ConfigError, match=r"w\.pth is not a checkpoint of plain tensors \(ValueError: it unpacks to 1010"
+        ConfigError, match=r"w\.pth is not a checkpoint of plain tensors \(ValueError: it unpacks to 1000"
     ):
         read_weights(tmp_path / "w.pth")
 
@@ -267,6 +287,21 @@ def test_missing_unknown_and_other_shapes_are_counted_and_the_first_is_named(pla
         ConfigError, match=r"conv\.weight is \(1, 4, 3, 3, 3\), expected \(4, 3, 3, 3\); do that \(6 others"
     ):
         check(turned)
+
+
+def test_names_that_would_come_up_twice_stay_as_they_are(plain, tmp_path):
+    torch.save({**plain, **prefixed("_orig_mod.", plain)}, tmp_path / "w.pth")
+    assert len(read_weights(tmp_path / "w.pth")) == 2 * len(plain)
+
+
+def test_a_program_of_torchscript_is_refused_in_one_sentence(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "w.pt")
+    with pytest.raises(
+        ConfigError, match=r"w\.pt is not a checkpoint of plain tensors \([^\n]{5,200}\); fetch it again, or"
+    ):
+        read_weights(tmp_path / "w.pt")
 
 
 def encode(weights, kind, folder):

@@ -1,7 +1,12 @@
 import io
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -76,3 +81,25 @@ def test_one_worker_a_core_by_default():
     with start_processes(0) as pool:
         assert pool._max_workers == count_cores()
         assert run_in(pool, _child, 0) != os.getpid()
+
+
+_PARENT = """
+import os, time
+from overlap.workers import start_processes
+
+if __name__ == "__main__":
+    with start_processes(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 60).result()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path, number: signal.Signals):
+    (tmp_path / "parent.py").write_text(_PARENT)
+    with subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE) as parent:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(number)
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        worker.wait(10)

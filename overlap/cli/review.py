@@ -38,7 +38,13 @@ def list_imports(config: ConfigOption, overrides: SetOption = None) -> None:
 
 @votes.command("void")
 def void_import(
-    number: Annotated[int, typer.Argument(metavar="IMPORT", help="Its number, as 'overlap votes imports' says it.")],
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMPORT",
+            help="Its number, as 'overlap votes imports' says it; or its file, if it is older than that list.",
+        ),
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the log and stands in every release.")],
     config: ConfigOption,
     overrides: SetOption = None,
@@ -49,7 +55,7 @@ def void_import(
     """
     from overlap.steps.review import void_import as void
 
-    n_votes = void(load(config, overrides), number, reason=reason)
+    number, n_votes = void(load(config, overrides), which, reason=reason)
     typer.echo(f"import {number} is void: {n_votes} votes count no more")
 
 
@@ -95,10 +101,12 @@ def audit_votes(
 
 @app.command("review")
 def open_app(config: ConfigOption, overrides: SetOption = None) -> None:
-    """Open the review app on this machine; log in with a token of 'overlap reviewers add'."""
+    """Open the review app on this machine; it prints a link that lets you in once."""
+    from overlap.ports import require_free
     from overlap.steps.review import serve_app
 
-    load(config, overrides)
+    review = load(config, overrides).review
+    require_free(review.address, review.port, setting="review.address and review.port")
     serve_app(config, overrides or ())
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from overlap.cli.options import ConfigOption, OutOption, SetOption, is_follower, load, open_config
+from overlap.cli.options import ConfigOption, OutOption, SetOption, is_follower, load, make_console, open_config
 from overlap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def evaluate(
     need --queries and --database, and --ground-truth or the evaluation set of a config.
     """
     from overlap.evaluation.scores import Subject
+    from overlap.progress import show_progress
     from overlap.report.tables import render_text
     from overlap.steps import evaluate as steps
 
@@ -91,11 +92,13 @@ def evaluate(
                 "saved descriptors are scored by --queries Q.npy --database X.npy with --ground-truth gnd_NAME.pkl or "
                 "--config C; --checkpoint, --exported and --whiten are for networks"
             )
-        found = steps.evaluate_matrices(
-            _read_truth(ground_truth, config, evaluation, overrides),
-            steps.Matrices(queries, database, distractors),
-            subject=Subject(network or database.stem, "", training_set, seed),
-        )
+        with show_progress(make_console()) as begin:
+            begin("score", None)
+            found = steps.evaluate_matrices(
+                _read_truth(ground_truth, config, evaluation, overrides),
+                steps.Matrices(queries, database, distractors),
+                subject=Subject(network or database.stem, "", training_set, seed),
+            )
     else:
         if config is None:
             raise ConfigError("a network is scored on the evaluation sets of a config: give --config C")

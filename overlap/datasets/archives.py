@@ -77,7 +77,7 @@ def read_archive(path: Path) -> ArchiveContent:
     except DataError:
         raise
     except Exception as error:  # tarfile raises many kinds on damaged headers
-        raise DataError(f"{path}: {_reason(error)}; {_fetch(path)}") from None
+        raise DataError(f"{path}: {_reason(error, path)}") from None
     columns = [list(column) for column in zip(*places, strict=True)] or [[], [], []]
     table = checked(pa.table(columns, schema=ARCHIVE_INDEX), ARCHIVE_INDEX)
     require_unique(table["image_id"], what="photo", where=lambda row: f"{path} photo {row}")
@@ -239,10 +239,12 @@ def _hash_span(path: Path, offset: int, size: int) -> str:
         return MISSING
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such archive"
-    return f"the archive is truncated or damaged ({error})" if isinstance(error, tarfile.TarError) else str(error)
+        return f"no such archive; {_fetch(path)}"
+    if isinstance(error, OSError):
+        return f"can't be read: {error.strerror or error}; mend the disk, the network or the permissions"
+    return f"the archive is truncated or damaged ({error}); {_fetch(path)}"
 
 
 def _fetch(path: Path) -> str:

@@ -118,15 +118,18 @@ def list_archives(config: TrainConfig) -> tuple[Path, ...]:
     return gldv2_archives(_root(config)) if config.format in _GLDV2 else ()
 
 
-def read_evaluation_set(config: EvaluationConfig) -> EvaluationSet:
+def read_evaluation_set(config: EvaluationConfig, *, boxes: bool = True) -> EvaluationSet:
     """Read an evaluation set; a photo that is listed but absent gets the stamp ``missing``.
+
+    Args:
+        boxes: as for ``read_revisited``.
 
     Raises:
         DataError: the ground truth is missing or malformed, or there is no query.
     """
     if config.format == "csv":
         return read_table_evaluation(config.root, config.table, name=config.name, stamp=config.stamp)
-    return read_revisited(_root(config), name=config.name, stamp=config.stamp)
+    return read_revisited(_root(config), name=config.name, stamp=config.stamp, boxes=boxes)
 
 
 def count_queries(config: EvaluationConfig) -> int:

@@ -1,7 +1,9 @@
 """CSV files as columns of text: an id of digits only must never become a number."""
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,33 +11,36 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from overlap.errors import DataError
+from overlap.sheets import read_header, require_columns, split_records
+from overlap.tables import LANDMARK_ID, LANDMARK_ID_FORM
 
 _BLOCK_BYTES = 64 << 20
+_ROWS = 1 << 16
 
 _ONE_LINE = r"\A[^\r\n]*\z"
-_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+_IMAGE_ID = r"\A[^\p{Cc}\pZ]([^\p{Cc}\p{Zl}\p{Zp}]*[^\p{Cc}\pZ])?\z"
 
 
 def read_columns(path: Path, required: Sequence[str], *, optional: Sequence[str] = (), remedy: str) -> pa.Table:
     """Read a CSV file's named columns as text; others are left aside.
 
     Args:
-        path: a UTF-8 file with a header and no line breaks inside cells: row i of the result is line i + 2.
+        path: a file that keeps the rules of `overlap.sheets`; without line breaks in the cells of these columns.
         remedy: how to get a good file, for the messages.
 
     Returns:
         A table of the required columns and those optional ones that the file has; an empty cell is empty text.
 
     Raises:
-        DataError: the file is missing, the header lacks a column or has one twice, or a line has another number of
-            cells than the header, or a cell goes over several lines.
+        DataError: the file is missing or breaks a rule, the header lacks a column, or a cell of these columns goes over
+            several lines.
     """
-    header = _read_header(path, remedy)
-    missing = [name for name in required if name not in header]
-    if missing or len(set(header)) < len(header):
-        problem = f"lacks {', '.join(missing)}" if missing else "names a column twice"
-        raise DataError(f"{path} row 1: the header {','.join(header)!r} {problem}; {remedy}")
-    table = _parse(path, [name for name in (*required, *optional) if name in header], remedy)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; {remedy}")
+    try:
+        table = _read_columns(path, required, optional)
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}") from None
     for name in table.column_names:
         problem = f"the cell {name} goes over several lines; look for a quote that is not closed, or {remedy}"
         require_match(table[name], _ONE_LINE, path=path, problem=problem)
@@ -43,13 +48,26 @@ def read_columns(path: Path, required: Sequence[str], *, optional: Sequence[str]
 
 
 def parse_integers(column: pa.Array, path: Path, *, name: str, remedy: str) -> pa.Array:
-    """Turn a column of text into int64.
+    """Turn a column of landmark ids, empty cells null, into int64.
 
     Raises:
-        DataError: a cell is no plain whole number; the message names its row.
+        DataError: a cell is no landmark id; the message names its row.
     """
-    require_match(column, _INTEGER, path=path, problem=f"{name} {{!r}} is not a whole number; {remedy}")
+    problem = f"{name} {{!r}} is not a whole number; {remedy}; {LANDMARK_ID_FORM}"
+    require_match(column, f"^{LANDMARK_ID}$", path=path, problem=problem)
     return column.cast(pa.int64())
+
+
+def require_ids(column: pa.Array, path: Path, *, name: str, remedy: str) -> pa.Array:
+    """Require that each cell can be the id of a photo: printable text without blanks around it; return the column.
+
+    Raises:
+        DataError: a cell can't.
+    """
+    require_match(column, ".", path=path, problem=f"the {name} is empty; {remedy}")
+    problem = f"{name} {{!r}} has blanks around it or characters that can't be seen; {remedy}"
+    require_match(column, _IMAGE_ID, path=path, problem=problem)
+    return column
 
 
 def require_match(column: pa.Array, pattern: str, *, path: Path, problem: str) -> None:
@@ -67,39 +85,53 @@ def require_match(column: pa.Array, pattern: str, *, path: Path, problem: str) -
 
 
 def line(path: Path, row: int) -> str:
-    """Name the line of the file that holds row ``row``, counted from 0, of the table read from it."""
-    return f"{path} row {row + 2}"
+    """Name the line of the file that begins row ``row``, counted from 0, of the table read from it."""
+    places = (number for number, _, cells in split_records(path) if cells)
+    return f"{path} row {next(islice(places, row + 1, None))}"
 
 
-def _read_header(path: Path, remedy: str) -> list[str]:
+def _read_columns(path: Path, required: Sequence[str], optional: Sequence[str]) -> pa.Table:
+    number, header = read_header(path)
+    require_columns(path, number, header, required, optional=optional)
+    names = [name for name in (*required, *optional) if name in header]
+    table = _parse_quickly(path.read_bytes(), header, names)
+    if table is not None:
+        return table
+    return _gather((cells for _, _, cells in split_records(path) if cells), header, names)
+
+
+def _parse_quickly(content: bytes, header: list[str], names: Sequence[str]) -> pa.Table | None:
+    """Parse a file that is sound many times as fast as splitting it does; None for one that this is not sure of."""
+    if b"\0" in content or content.count(b"\r") != content.count(b"\r\n"):
+        return None
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), [])
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {remedy}") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable CSV file ({error}); {remedy}") from None
-
-
-def _parse(path: Path, names: Sequence[str], remedy: str) -> pa.Table:
-    refused: list[pyarrow.csv.InvalidRow] = []
-
-    def refuse(row: pyarrow.csv.InvalidRow) -> str:
-        refused.append(row)
-        return "error"
-
-    try:
+        if b'"' in content:
+            rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+            return _gather((cells for cells in rows if cells), header, names)
+        if not content.isascii():
+            content.decode()
         return pyarrow.csv.read_csv(
-            path,
-            # One thread, or a refused row does not know its number.
-            pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            pyarrow.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse),
+            pa.BufferReader(content),
+            pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
+            pyarrow.csv.ParseOptions(quote_char=False),
             pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), include_columns=names),
         ).combine_chunks()
-    except pa.ArrowInvalid as error:
-        if refused:
-            row = refused[0]
-            raise DataError(
-                f"{path} row {row.number}: {row.expected_columns} cells expected, {row.actual_columns} found; {remedy}"
-            ) from None
-        raise DataError(f"{path}: not a readable CSV file ({error}); {remedy}") from None
+    except (UnicodeDecodeError, csv.Error, pa.ArrowInvalid):
+        return None
+
+
+def _gather(rows: Iterator[list[str]], header: list[str], names: Sequence[str]) -> pa.Table:
+    """Gather some columns of rows, the header's row among them.
+
+    Raises:
+        csv.Error: a row has another number of cells than the header.
+    """
+    next(rows)
+    schema = pa.schema([(name, pa.string()) for name in names])
+    parts = [schema.empty_table()]
+    while some := list(islice(rows, _ROWS)):
+        if any(len(cells) != len(header) for cells in some):
+            raise csv.Error("another number of cells")
+        columns = [[cells[place] for cells in some] for place in map(header.index, names)]
+        parts.append(pa.table([pa.array(column, pa.string()) for column in columns], schema))
+    return pa.concat_tables(parts).combine_chunks()

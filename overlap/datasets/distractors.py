@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from overlap.datasets.photos import Progress, build_images, inside, require_unique, stamp_photos
 from overlap.errors import DataError
+from overlap.texts import read_lines
 
 _FETCH = "fetch it again with 'overlap download revisitop1m'"
 
@@ -37,8 +38,8 @@ def read_distractors(
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: can't be read ({error}); {_FETCH}") from None
     if not lines:
         raise DataError(f"{path}: the list of distractors is empty; {_FETCH}")

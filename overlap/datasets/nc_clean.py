@@ -7,6 +7,7 @@ Source: europe.naverlabs.com, "Deep Image Retrieval"; the order of the box from 
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +15,12 @@ import pyarrow as pa
 from overlap.datasets.photos import Progress, build_landmarks, build_training_set, require_unique
 from overlap.datasets.sets import PhotoList, TrainingSet
 from overlap.errors import DataError
+from overlap.tables import LANDMARK_ID
+from overlap.texts import read_lines
 
 _LIST = "annotation_clean_train.txt"
+
+_is_line = re.compile(rf"[^ ]+ {LANDMARK_ID}( -?[0-9]{{1,9}}){{4}}").fullmatch
 
 
 def read_nc_clean(
@@ -59,8 +64,8 @@ def nc_clean_id(url: str) -> str:
 def _read_list(root: Path) -> PhotoList:
     path = root / _LIST
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: can't be read ({error}); fetch the list again, or set train.root to its folder"
         ) from None
@@ -74,13 +79,12 @@ def _read_list(root: Path) -> PhotoList:
 
 
 def _parse_line(text: str, where: str) -> tuple[str, int]:
-    url, *numbers = text.split(" ")
-    try:
-        label, x1, x2, y1, y2 = map(int, numbers)
-    except ValueError:
+    if not _is_line(text):
         raise DataError(
             f"{where}: an address, a class and a box x1 x2 y1 y2 are expected, found {text!r}; mend or delete the line"
-        ) from None
+        )
+    url, *numbers = text.split(" ")
+    label, x1, x2, y1, y2 = map(int, numbers)
     if not (x1 < x2 and y1 < y2):
         raise DataError(
             f"{where}: the box {x1} {x2} {y1} {y2} does not read as x1 x2 y1 y2; bring its numbers into that order"

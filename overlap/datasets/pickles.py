@@ -3,8 +3,10 @@
 import io
 import pickle
 import pickletools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from overlap.errors import DataError
 
@@ -12,7 +14,34 @@ from overlap.errors import DataError
 _LIMIT_BYTES = 200_000_000
 
 
-class _PlainUnpickler(pickle.Unpickler):
+# Which values of the unpickler's stack a step hashes.
+_HASHED: Mapping[bytes, slice] = MappingProxyType(
+    {
+        pickle.SETITEM: slice(-2, -1),
+        pickle.SETITEMS: slice(None, None, 2),
+        pickle.DICT: slice(None, None, 2),
+        pickle.ADDITEMS: slice(None),
+        pickle.FROZENSET: slice(None),
+    }
+)
+
+
+def _checked(code: bytes) -> Callable[[Any], None]:
+    """Return a step that refuses tuples where they would be hashed: a few bytes of tuples in tuples take for ever."""
+    load = pickle._Unpickler.dispatch[code[0]]
+
+    def step(unpickler: Any) -> None:
+        for value in unpickler.stack[_HASHED[code]]:
+            if isinstance(value, tuple | frozenset):
+                raise pickle.UnpicklingError(f"a {type(value).__name__} is a key, or in a set")
+        load(unpickler)
+
+    return step
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, **{code[0]: _checked(code) for code in _HASHED}}
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         raise _CodeError(f"{module_name}.{global_name}")
 
@@ -33,7 +62,7 @@ def read_plain_pickle(path: Path, *, remedy: str, limit_bytes: int = _LIMIT_BYTE
     """
     content = _read(path, limit_bytes, remedy)
     try:
-        _require_small_memo(content)
+        _check_lengths(content)
         # UTF-8, because files written by Python 2 hold byte strings.
         return _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()
     except _CodeError as error:
@@ -42,15 +71,17 @@ def read_plain_pickle(path: Path, *, remedy: str, limit_bytes: int = _LIMIT_BYTE
             f"are read; {remedy}"
         ) from None
     except Exception as error:  # the unpickler raises nearly every kind on hostile bytes
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(f"{path}: not a whole pickle ({reason}); {remedy}") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"{path}: not a whole pickle ({reason}); {remedy}") from error
 
 
-def _require_small_memo(content: bytes) -> None:
-    """Refuse a few bytes that ask the unpickler for gigabytes, before it obeys."""
-    for opcode, argument, _ in pickletools.genops(content):
+def _check_lengths(content: bytes) -> None:
+    """Refuse what is cut, and a few bytes that ask the unpickler for gigabytes, before it obeys."""
+    for opcode, argument, place in pickletools.genops(content):
         if opcode.name.endswith("PUT") and argument is not None and argument >= len(content):
             raise pickle.UnpicklingError(f"memo entry {argument} in {len(content)} bytes")
+        if opcode.name == "FRAME" and (argument or 0) > len(content) - (place or 0):
+            raise pickle.UnpicklingError(f"a frame of {argument} bytes in {len(content)}")
 
 
 def _read(path: Path, limit_bytes: int, remedy: str) -> bytes:

@@ -4,6 +4,7 @@ Source: github.com/filipradenovic/revisitop; robots.ox.ac.uk/~vgg/data/oxbuildin
 """
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from overlap.datasets.pickles import read_plain_pickle
 from overlap.datasets.sets import EvaluationSet, IndexArray, QueryTruth
 from overlap.errors import DataError
 from overlap.images import Box
+from overlap.texts import read_lines
 
 # Photos of Paris that upstream lists as corrupt; the 6,392 of Paris6k are the 6,412 files without them.
 _CORRUPT = """
@@ -35,17 +37,18 @@ class _GroundTruth:
 
     photo_names: list[str]
     query_names: list[str]
-    boxes: list[Box]
+    boxes: Sequence[Box | None]
     truths: tuple[QueryTruth, ...]
     classic: bool = False
 
 
-def read_revisited(root: Path, *, name: str, stamp: str = "mtime") -> EvaluationSet:
+def read_revisited(root: Path, *, name: str, stamp: str = "mtime", boxes: bool = True) -> EvaluationSet:
     """Read an evaluation set in the layout of revisitop.
 
     Args:
         root: holds gnd_NAME.pkl and jpg/.
         name: the set's id.
+        boxes: read the queries' boxes; without, queries are whole photos, and the pickle needs no ``bbx``.
 
     Returns:
         The set. The pickles of the classic sets, with ``ok`` for ``easy`` and ``hard``, are read with all of ``ok`` as
@@ -54,7 +57,7 @@ def read_revisited(root: Path, *, name: str, stamp: str = "mtime") -> Evaluation
     Raises:
         DataError: the pickle is missing, holds code, or is not of that structure.
     """
-    truth = _read_ground_truth(root, name)
+    truth = _read_ground_truth(root, name, with_boxes=boxes)
     return _build_set(root, name, truth, stamp)
 
 
@@ -110,7 +113,7 @@ def _build_set(root: Path, name: str, truth: _GroundTruth, stamp: str) -> Evalua
 
 
 def _build_rows(
-    root: Path, source: str, names: Sequence[str], stamp: str, *, boxes: Sequence[Box] | None = None
+    root: Path, source: str, names: Sequence[str], stamp: str, *, boxes: Sequence[Box | None] | None = None
 ) -> pa.Table:
     paths = pa.array([str(root / "jpg" / f"{name}.jpg") for name in names], pa.string())
     return build_images(
@@ -122,7 +125,7 @@ def _build_rows(
     )
 
 
-def _read_ground_truth(root: Path, name: str) -> _GroundTruth:
+def _read_ground_truth(root: Path, name: str, *, with_boxes: bool = False) -> _GroundTruth:
     path = root / f"gnd_{name}.pkl"
     content = read_plain_pickle(path, remedy=_remedy(name))
     if not isinstance(content, dict) or not {"imlist", "qimlist", "gnd"} <= content.keys():
@@ -135,23 +138,27 @@ def _read_ground_truth(root: Path, name: str) -> _GroundTruth:
     if not query_names:
         raise DataError(f"{path}: the evaluation set has no queries; {_remedy(name)}")
     where = [f"{path} gnd[{row}] ({query})" for row, query in enumerate(query_names)]
-    boxes = [_check_box(entry, place) for entry, place in zip(entries, where, strict=True)]
-    truths = tuple(_check_truth(entry, len(photo_names), place) for entry, place in zip(entries, where, strict=True))
+    pairs = list(zip(entries, where, strict=True))
+    truths = tuple(_check_truth(entry, len(photo_names), place) for entry, place in pairs)
+    boxes = [_check_box(entry, place) if with_boxes else None for entry, place in pairs]
     return _GroundTruth(photo_names, query_names, boxes, truths, classic=all(map(_is_classic, entries)))
 
 
 def _check_names(names: Any, where: str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{where}: a list of photo names is expected")
+    for row, name in enumerate(names):
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise DataError(f"{where}[{row}]: the name {name!r} is no text that UTF-8 can hold; fetch the list again")
     checked = [inside(name, f"{where}[{row}]") for row, name in enumerate(names)]
     require_unique(pa.array(checked, pa.string()), what="photo", where=lambda row: f"{where}[{row}]")
     return checked
 
 
-def _check_box(entry: Any, where: str) -> Box:
-    box = entry.get("bbx") if isinstance(entry, dict) else None
+def _check_box(entry: dict[str, Any], where: str) -> Box:
+    box = entry.get("bbx")
     if not isinstance(box, list | tuple) or len(box) != 4 or not all(_is_number(value) for value in box):
-        raise DataError(f"{where}: 'bbx' must be four finite numbers x0 y0 x1 y1, found {box!r}")
+        raise DataError(f"{where}: 'bbx' must be four finite numbers x0 y0 x1 y1, found {reprlib.repr(box)[:100]}")
     return _require_box(*map(float, box), where=where)
 
 
@@ -161,7 +168,9 @@ def _require_box(x0: float, y0: float, x1: float, y1: float, *, where: str) -> B
     return x0, y0, x1, y1
 
 
-def _check_truth(entry: dict[str, Any], n_photos: int, where: str) -> QueryTruth:
+def _check_truth(entry: Any, n_photos: int, where: str) -> QueryTruth:
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: a dict with easy, hard and junk is expected, found {reprlib.repr(entry)[:100]}")
     if _is_classic(entry):
         entry = {"easy": entry["ok"], "hard": [], "junk": entry.get("junk", [])}
     labels = [_check_indices(entry.get(label), n_photos, f"{where}: {label!r}") for label in _LABELS]
@@ -181,7 +190,7 @@ def _check_indices(indices: Any, n_photos: int, where: str) -> IndexArray:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return type(value) in (int, float) and math.isfinite(value)
+    return (type(value) is int and abs(value) < 2**53) or (type(value) is float and math.isfinite(value))
 
 
 def _read_query(path: Path) -> tuple[str, Box]:
@@ -211,8 +220,8 @@ def _read_rows(path: Path, rows: dict[str, int]) -> IndexArray:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_lines(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: can't be read ({error}); unpack upstream's ground truth archive again") from None
 
 

@@ -4,6 +4,7 @@ Source: github.com/filipradenovic/cnnimageretrieval-pytorch.
 """
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +75,7 @@ def _read_split(root: Path, split: str) -> PhotoList:
     clusters = lists.get("cluster")
     if not isinstance(clusters, list) or len(clusters) != len(cids) or not all(map(_is_landmark_id, clusters)):
         raise DataError(
-            f"{path} {split} cluster: a list of {len(cids)} whole numbers, one a cid, is expected; {_FETCH}"
+            f"{path} {split} cluster: a list of {len(cids)} whole numbers from 0, one a cid, is expected; {_FETCH}"
         )
     paths = [str(root / "ims" / cid_path(cid)) for cid in cids]
     names = pa.repeat(pa.scalar(""), len(cids))
@@ -86,10 +87,12 @@ def _check_cids(cids: Any, where: str) -> list[str]:
         raise DataError(f"{where}: a list of content ids is expected, and the training set must not be empty; {_FETCH}")
     for row, cid in enumerate(cids):
         if not isinstance(cid, str) or not re.fullmatch(r"[0-9A-Za-z]{6,}", cid):
-            raise DataError(f"{where}[{row}]: {cid!r} is not a content id: 6 or more letters and digits; {_FETCH}")
+            raise DataError(
+                f"{where}[{row}]: {reprlib.repr(cid)} is not a content id: 6 or more letters and digits; {_FETCH}"
+            )
     require_unique(pa.array(cids, pa.string()), what="photo", where=lambda row: f"{where}[{row}]")
     return cids
 
 
 def _is_landmark_id(value: Any) -> bool:
-    return type(value) is int and abs(value) < 2**63
+    return type(value) is int and 0 <= value < 10**18

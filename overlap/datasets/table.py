@@ -6,12 +6,15 @@ Paths are relative to the set's root.
 """
 
 import math
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from overlap.datasets.columns import line, parse_integers, read_columns, require_match
+from overlap.datasets.columns import line, parse_integers, read_columns, require_ids, require_match
 from overlap.datasets.photos import (
     Progress,
     build_boxes,
@@ -28,6 +31,8 @@ from overlap.images import Box
 
 _MEND = "mend the table"
 _BOX = ("x0", "y0", "x1", "y1")
+
+_is_number = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?").fullmatch
 
 
 def read_table_training(
@@ -114,15 +119,14 @@ def _build_photos(rows: pa.Table, root: Path, path: Path, *, name: str, stamp: s
 
 
 def _read_ids(rows: pa.Table, path: Path) -> pa.Array:
-    ids = rows["image_id"].combine_chunks()
-    require_match(ids, ".", path=path, problem=f"the image_id is empty; {_MEND}")
+    ids = require_ids(rows["image_id"].combine_chunks(), path, name="image_id", remedy=_MEND)
     require_unique(ids, what="image_id", where=lambda row: line(path, row))
     return ids
 
 
 def _read_paths(rows: pa.Table, root: Path, path: Path) -> pa.Array:
     names = enumerate(rows["path"].to_pylist())
-    return pa.array([str(root / inside(name, line(path, row))) for row, name in names], pa.string())
+    return pa.array([str(root / inside(name, partial(line, path, row))) for row, name in names], pa.string())
 
 
 def _require_one_name(landmark_ids: pa.Array, names: pa.Array, path: Path) -> None:
@@ -154,19 +158,16 @@ def _read_boxes(rows: pa.Table, path: Path) -> list[Box | None]:
             f"{path} row 1: a box has the columns x0, y0, x1 and y1, found only {', '.join(given)}; {_MEND}"
         )
     cells = zip(*(_column(rows, name).to_pylist() for name in _BOX), strict=True)
-    return [_parse_box(box, line(path, row)) for row, box in enumerate(cells)]
+    return [_parse_box(box, partial(line, path, row)) for row, box in enumerate(cells)]
 
 
-def _parse_box(cells: tuple[str, ...], where: str) -> Box | None:
+def _parse_box(cells: tuple[str, ...], where: Callable[[], str]) -> Box | None:
     if not any(cells):
         return None
-    try:
-        x0, y0, x1, y1 = map(float, cells)
-    except ValueError:
-        x0 = y0 = x1 = y1 = math.nan
     # NaN fails every comparison.
+    x0, y0, x1, y1 = (float(cell) if _is_number(cell) else math.nan for cell in cells)
     if not (-math.inf < x0 < x1 < math.inf and -math.inf < y0 < y1 < math.inf):
-        raise DataError(f"{where}: {','.join(cells)} is no box x0,y0,x1,y1 with x0 < x1 and y0 < y1; {_MEND}")
+        raise DataError(f"{where()}: {','.join(cells)} is no box x0,y0,x1,y1 with x0 < x1 and y0 < y1; {_MEND}")
     return x0, y0, x1, y1
 
 

@@ -11,7 +11,6 @@ whether torch's own readers have faults. Take such files from people you trust.
 
 import io
 import json
-import pickle
 import re
 import zipfile
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ _LOOKED_UP = ("torch", "_operator", "math", "#")
 _REFUSED_OPERATORS = ("torch.ops.aten.from_file.", "_operator.attrgetter", "_operator.methodcaller", "_operator.call")
 _PLAIN_TEXT = re.compile(r"[\w .,:/\-]*")
 _EXPRESSION = re.compile(r"[\w\s()+\-*/%<>=!&|,.']*")
-_SYMBOL = re.compile(r"'[a-z]+\d+'")
+_SYMBOL = re.compile(r"'([a-z]+\d+|\d+\.\d+)'")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _EXPRESSION_WORDS = frozenset(
     re.findall(
@@ -53,6 +52,7 @@ _EXPRESSION_WORDS = frozenset(
 )
 # Notes that loading keeps as text, or looks up without calling.
 _NOTES = frozenset({"stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "custom"})
+_AGAIN = "write the file again with torch.export.save"
 _TREE_TYPES = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict"})
 
 
@@ -71,27 +71,40 @@ def check_archive(path: Path, *, limit_mb: int) -> tuple[Guard, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             root = _check_members(path, archive.infolist(), limit_mb=limit_mb)
+            damaged = archive.testzip()  # torch doesn't look
+            if damaged is not None:
+                raise ConfigError(
+                    f"{path}: {damaged} is damaged, it has another sum than when it was written; {_AGAIN}"
+                )
             _check_tensors(path, archive, root)
             program = _read_json(path, archive, f"{root}/models/model.json")
-            _check_program(path, program)
-            return parse_guards(program.get("guards_code", ()), source=str(path))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{path} is not laid out as torch.export lays it out ({type(error).__name__}: {error}); write it again "
-            "with torch.export.save, torch 2.9 or newer"
-        ) from None
+    except ConfigError:
+        raise
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; descriptors.path names the .pt2 file of the network") from None
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # zipfile raises nearly every kind on damaged bytes
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ConfigError(
-            f"{path} is not a torch.export archive ({error}); write one with torch.export.save(program, path)"
-        ) from None
+            f"{path} is not a torch.export archive ({reason}); write one with torch.export.save(program, path)"
+        ) from error
+    try:
+        _check_program(path, program)
+        return parse_guards(program.get("guards_code", ()), source=str(path))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _wrong_layout(path, error) from None
+
+
+def _wrong_layout(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{path} is not laid out as torch.export lays it out ({type(error).__name__}: {error}); write it again "
+        "with torch.export.save, torch 2.9 or newer"
+    )
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo], *, limit_mb: int) -> str:
     names = [member.filename for member in members]
     size_mb = sum(member.file_size for member in members) / 1e6
-    if size_mb > limit_mb:
+    if size_mb > limit_mb:  # before anything is unpacked
         raise ConfigError(f"{path} unpacks to {size_mb:.0f} MB, over the limit of {limit_mb} MB for a network")
     root = names[0].split("/")[0] if names else ""
     if f"{root}/models/model.json" not in names:
@@ -112,14 +125,17 @@ def _check_tensors(path: Path, archive: zipfile.ZipFile, root: str) -> None:
 
     for kind in ("weights", "constants"):
         config = _read_json(path, archive, f"{root}/data/{kind}/model_{kind}_config.json")
-        for name, entry in config["config"].items():
-            if entry.get("use_pickle") is not False:
-                raise _refusal(path, f"the pickled tensor {name!r}")
+        try:
+            pickled = [name for name, entry in config["config"].items() if entry.get("use_pickle") is not False]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _wrong_layout(path, error) from None
+        if pickled:
+            raise _refusal(path, f"the pickled tensor {pickled[0]!r}")
     sample = f"{root}/data/sample_inputs/model.pt"
     try:
         torch.load(io.BytesIO(archive.read(sample)), weights_only=True)
-    except (KeyError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
-        raise _refusal(path, f"{sample}, which is no plain tensors") from None
+    except Exception as error:  # torch raises nearly every kind on what it can't read
+        raise _refusal(path, f"{sample}, which is no plain tensors") from error
 
 
 def _check_program(path: Path, program: Any) -> None:
@@ -190,9 +206,7 @@ def _read_json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
     try:
         return json.loads(archive.read(name))
     except (KeyError, ValueError, RecursionError):
-        raise ConfigError(
-            f"{path}: {name} is missing or damaged; write the file again with torch.export.save"
-        ) from None
+        raise ConfigError(f"{path}: {name} is missing or damaged; {_AGAIN}") from None
 
 
 def _refusal(path: Path, found: str) -> ConfigError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from overlap.errors import DataError
-from overlap.images import PhotoLimits, Pixels, decode_photo, read_bytes, read_header, resize_to
+from overlap.images import PhotoLimits, Pixels, decode_photo, naming, read_bytes, read_header, resize_to
 
 Item = TypeVar("Item")
 Size: TypeAlias = tuple[int, int]
@@ -69,13 +69,11 @@ def load_scaled(
     """
     content = read_bytes(row, limits)
     box = row.get("crop_px")
-    try:
+    with naming(row):
         width, height, _ = read_header(content)
         pixels = decode_photo(content, crop_px=tuple(box) if box is not None else None, limits=limits)
         factor = min(1.0, size_px / max(width, height))
         sizes = [fit(_scaled_size(pixels, factor * scale)) for scale in scales]
-    except DataError as error:
-        raise type(error)(f"{row['path']}: {error}") from None
     return tuple(_resize_to(pixels, size) for size in sizes)
 
 

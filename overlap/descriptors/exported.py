@@ -12,6 +12,7 @@ from overlap.descriptors.batches import Size, grid_shape
 from overlap.descriptors.guards import AXES
 from overlap.descriptors.sizes import Sizes
 from overlap.errors import ConfigError, DataError
+from overlap.weights import check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,7 @@ class Exported:
         """Describe photos; more than the program takes at once are cut, fewer are filled up with copies.
 
         Raises:
-            DataError: it doesn't take photos of that size.
+            ConfigError: it doesn't take photos of that size.
         """
         import torch
         from torch.nn import functional
@@ -53,21 +54,21 @@ class Exported:
         """
         found = self.sizes.nearest(grid_shape(size_px))
         if found is None:
-            raise self._refusal(size_px)
+            raise DataError(self._refusal(size_px))
         return found
 
     def _describe(self, photos: Tensor) -> Tensor:
         import torch
 
         missing = max(self.sizes.batch[0] - len(photos), 0)
-        whole = torch.cat([photos, photos[-1:].expand(missing, -1, -1, -1)])
+        whole = torch.cat([photos, photos[-1:].expand(missing, -1, -1, -1)]) if missing else photos
         if not self.sizes.fit(tuple(whole.shape)):
-            raise self._refusal((whole.shape[3], whole.shape[2]))
+            raise ConfigError(f"descriptors.path: {self._refusal((whole.shape[3], whole.shape[2]))}")
         return self.run(whole)[: len(photos)]
 
-    def _refusal(self, size_px: Size) -> DataError:
+    def _refusal(self, size_px: Size) -> str:
         width, height = size_px
-        return DataError(
+        return (
             f"the exported network takes no photo of {width} x {height} px: it was exported for "
             f"{self.sizes.describe(size_px)}; export it with free sizes (dynamic_shapes), or set descriptors.size_px "
             "to what it takes"
@@ -99,6 +100,7 @@ def load_exported(path: Path, *, device: str = "cpu", limit_mb: int = _LIMIT_MB,
             f"{path} can't be loaded by torch {torch.__version__}: {type(error).__name__}: {str(error).strip()[:300]}; "
             "export it again with this version of torch"
         ) from error
+    check_tensors(dict(program.named_parameters()), path=path)
     sizes = Sizes(module, guards, _input_shape(program, path), program.range_constraints)
     # Batches come in many shapes: each would be compiled anew.
     return Exported(torch.compile(module, dynamic=True) if compiled else module, sizes)

@@ -164,8 +164,8 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
     try:
         with torch.inference_mode(), torch.autocast(device, dtype=precision if mixed else None, enabled=mixed):
             vectors = network(batch.float() / 255).float().cpu().numpy()
-    except DataError as error:
-        raise ConfigError(f"descriptors.path: {error}") from None
+    except ConfigError:
+        raise
     except Exception as error:  # whatever a user's exported program raises
         raise ConfigError(
             f"the network failed on a batch of shape {tuple(batch.shape)}: {type(error).__name__}: "

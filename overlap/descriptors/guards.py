@@ -5,6 +5,7 @@ side is a multiple of 32. A program computes other sizes all the same, as if the
 """
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +43,13 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "abs": abs,
         "int": int,
         "float": float,
-        "math.floor": lambda value: value // 1,
-        "math.ceil": lambda value: -(-value // 1),
-        "math.trunc": int,
+        "round": round,
+        "math.floor": math.floor,
+        "math.ceil": math.ceil,
+        "math.trunc": math.trunc,
+        "math.sqrt": math.sqrt,
+        "torch.sym_float": float,
+        "torch._sym_sqrt": math.sqrt,
         "FloorDiv": operator.floordiv,
         "Mod": operator.mod,
         "PythonMod": operator.mod,
@@ -52,6 +57,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 # The sizes of the input, (B, 3, H, W), in words.
 AXES = ("batch", "colours", "height", "width")
+_LARGEST_POWER = 4
 _LARGE = (64, 3, 20160, 20160)
 
 
@@ -108,8 +114,8 @@ def _compute(node: ast.AST, shape: Sequence[int]) -> Any:
             return shape[axis]
         case ast.UnaryOp(op, operand):
             return _OPERATORS[type(op)](_compute(operand, shape))
-        case ast.BinOp(base, ast.Pow(), ast.Constant(value=2)):
-            return _compute(base, shape) ** 2
+        case ast.BinOp(base, ast.Pow(), ast.Constant(value=int() | float() as power)) if power <= _LARGEST_POWER:
+            return _compute(base, shape) ** power
         case ast.BinOp(left, op, right):
             return _OPERATORS[type(op)](_compute(left, shape), _compute(right, shape))
         case ast.BoolOp(op, values):

@@ -62,10 +62,11 @@ class Sizes:
         return self._known[size_px]
 
     def describe(self, size_px: Size) -> str:
-        """Say what sides it takes, and which guards a size breaks."""
+        """Say which photos it was exported with, what sides it takes, and which guards a size breaks."""
         width, height = size_px
         broken = [guard.text for guard in self.guards if not guard.holds((self.batch[0], 3, height, width))]
-        return ", ".join(dict.fromkeys([*self._limits(), *broken[:3]]))
+        example = " x ".join(str(_example(size)) for size in reversed(self.shape[2:]))
+        return ", ".join(dict.fromkeys([f"photos of {example} px", *self._limits(), *broken[:3]]))
 
     def _range(self, size: Any) -> tuple[int, int]:
         if isinstance(size, int):
@@ -88,6 +89,11 @@ class Sizes:
             elif low > 2 or high < _UNLIMITED:
                 yield f"{axis} >= {low}" + (f" and <= {high}" if high < _UNLIMITED else "")
             axes.setdefault(text, axis)
+
+
+def _example(size: Any) -> Any:
+    """Return a size of the input that the program was exported with, or its symbol where that isn't known."""
+    return size if isinstance(size, int) else getattr(size.node, "hint", None) or size
 
 
 def _near(size_px: Size) -> list[Size]:

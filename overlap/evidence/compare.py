@@ -1,6 +1,5 @@
 """Recorded evidence, read with care, and beside what the photos give today."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from overlap.errors import CheckError
+from overlap.texts import read_json
 
 EVIDENCE_FOLDER = "evidence"
 ABOUT_FILE = f"{EVIDENCE_FOLDER}/about.json"
@@ -67,7 +67,7 @@ def _near(recorded: Any, found: Any, tolerance: float) -> bool:
 
 def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
         missing = [key for key in keys if key not in value]
         if not isinstance(value, dict) or missing:
             raise ValueError(f"it lacks {', '.join(missing) or 'everything'}")

@@ -1,6 +1,5 @@
 """Remove the landmarks of a list from an upstream file: all that many people want of a release."""
 
-import json
 from pathlib import Path
 
 from overlap.errors import CheckError, DataError
@@ -8,6 +7,7 @@ from overlap.manifests.keep import Tally, check_met, keep
 from overlap.manifests.records import read_records
 from overlap.manifests.sums import SUMS_FILE, read_sums, sha256
 from overlap.sheets import replacing
+from overlap.texts import read_json
 
 RELEASE_FILE = "release.json"
 
@@ -74,7 +74,7 @@ def _check_release(removals_csv: Path, source: Path) -> None:
 
 def _upstream_digests(release: Path) -> dict[str, str]:
     try:
-        files = json.loads(release.read_text(encoding="utf-8"))["files"]
+        files = read_json(release)["files"]
         return {figures["upstream_sha256"]: name for name, figures in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckError(f"{release} can't be read ({error}); fetch the release again") from None

@@ -1,6 +1,5 @@
 """What a release changes against the one before it, for programs (changes.json) and people (CHANGELOG.md)."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 from overlap.errors import CheckError, DataError
 from overlap.manifests.sums import seal_of
 from overlap.sheets import read_rows
+from overlap.texts import read_json
 
 _VERSION = re.compile(r"\d+(?:\.\d+)*").fullmatch
 _HEADING = "# Changes\n"
@@ -83,7 +83,7 @@ def render_changelog(changes: Mapping[str, Any], previous: Path | None) -> str:
 def _read(previous: Path) -> tuple[dict[str, Any], dict[int, dict[str, str]]]:
     names = ("landmark_id", "landmark_name", "n_images")
     try:
-        said = json.loads((previous / "release.json").read_text(encoding="utf-8"))
+        said = read_json(previous / "release.json")
         rows = [dict(zip(names, cells, strict=True)) for _, cells in read_rows(previous / "removals.csv", names)]
         _digests(said)
         seal_of(previous)

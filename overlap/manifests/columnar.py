@@ -4,9 +4,8 @@ landmark_id becomes an int64, images a list of texts, every other column text. P
 the same bytes with the same version of pyarrow, whose name stands in the file.
 """
 
-import csv
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from overlap.errors import DataError
+from overlap.sheets import read_header, split_records
 from overlap.tables import REMOVALS, checked
 
 _ROWS = 1 << 16
@@ -39,7 +39,7 @@ def write_parquet(source: Path, target: Path) -> int:
     """Write a CSV file that has a column landmark_id as Parquet and return the number of rows.
 
     Raises:
-        DataError: it is not UTF-8 CSV, or names a column twice.
+        DataError: it breaks a rule of `overlap.sheets`.
     """
     n_rows = 0
     schema = _schema(source)
@@ -95,19 +95,9 @@ def _columns(schema: pa.Schema) -> str:
 
 
 def _schema(path: Path) -> pa.Schema:
-    names = _header(path)
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} line 1: the header {','.join(names)!r} names a column twice")
+    _, names = read_header(path)
     kinds = {"landmark_id": pa.int64(), "images": pa.list_(pa.string())}
     return pa.schema([pa.field(name, kinds.get(name, pa.string()), nullable=False) for name in names])
-
-
-def _header(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), [])
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}); save it as CSV UTF-8") from None
 
 
 def _read_csv(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -122,7 +112,9 @@ def _read_csv(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
                 columns = [_column(column, field) for column, field in zip(batch.columns, schema, strict=True)]
                 yield pa.Table.from_arrays(columns, schema=schema)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path} can't become Parquet: {error}; save it as CSV UTF-8") from None
+        records = (line for line, _, cells in split_records(path) if cells)
+        if next(islice(records, 1, None), None) is not None:  # a header alone need not end with a line end
+            raise DataError(f"{path} can't become Parquet: {error}; save it as CSV UTF-8") from None
 
 
 def _column(cells: pa.Array, field: pa.Field) -> pa.Array:

@@ -1,6 +1,5 @@
 """A release beside the counts that the paper prints in its Tables 2 and 3."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from overlap.errors import CheckError, DataError
 from overlap.manifests.apply import RELEASE_FILE
 from overlap.manifests.tables import overlap_rows, size_rows
 from overlap.sheets import read_rows
+from overlap.texts import read_json
 
 _COLUMNS = ("table", "row", "column", "count")
 _OVERLAP = ("queries", "duplicated queries", "landmarks", "images")
@@ -39,7 +39,7 @@ def read_expected(path: Path) -> dict[tuple[str, str, str], int]:
     """
     expected = {}
     for line, (table, row, column, count) in read_rows(path, _COLUMNS):
-        if not count.isdecimal():
+        if not (count.isascii() and count.isdecimal()):
             raise DataError(f"{path} line {line}: the count {count!r} is not a whole number")
         expected[table, row, column] = int(count)
     return expected
@@ -73,7 +73,7 @@ def render_comparison(cells: Sequence[Cell]) -> str:
 
 def _count(folder: Path) -> dict[tuple[str, str, str], int]:
     try:
-        said = json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))
+        said = read_json(folder / RELEASE_FILE)
         overlap = overlap_rows(folder, said)
         sizes = dict(zip(("upstream", "release"), size_rows(folder, said), strict=False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:

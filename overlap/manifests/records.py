@@ -1,20 +1,12 @@
-"""A CSV as the bytes of its records, so that what is kept is kept to the byte.
+"""A CSV by landmarks, as the bytes of its records, so that what is kept is kept to the byte."""
 
-A record ends at LF or CRLF outside quotes, as Python's csv reads it, and keeps its line end. Lines are streamed: memory
-does not grow with the file.
-"""
-
-import csv
-import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from overlap.errors import DataError
-
-_BOM = b"\xef\xbb\xbf"
-_WHOLE_NUMBER = re.compile(rb" *([0-9]{1,18}) *").fullmatch
+from overlap.sheets import require_columns, split_records
+from overlap.tables import parse_landmark_id
 
 
 class Record(NamedTuple):
@@ -39,75 +31,31 @@ def read_records(path: Path) -> Iterator[Record]:
     The records' bytes, joined, are the file.
 
     Raises:
-        DataError: the file can't be read, has no or two such columns, or a row is not CSV or its landmark_id not a
-            whole number; the message names the line.
+        DataError: the file can't be read or breaks a rule of `overlap.sheets`, has no such column, or a landmark_id is
+            not a whole number; the message names the line.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _records(path, file)
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from None
-
-
-def _records(path: Path, file: BinaryIO) -> Iterator[Record]:
-    records = _split(path, file)
-    line, raw, names = next(records, (1, b"", []))
-    if names.count(b"landmark_id") != 1:
-        found = b",".join(names).decode(errors="replace")[:80] or "nothing"
-        raise DataError(f"{path} line 1: expected one column landmark_id; found {found}")
-    place = names.index(b"landmark_id")
-    images = names.index(b"images") if b"images" in names and b"image_id" not in names else None
-    yield Record(line, raw, None, 0)
-    for line, raw, cells in records:
+    place, images = -1, -1
+    for line, raw, cells in split_records(path):
         if not cells:
             yield Record(line, raw, None, 0)
-            continue
-        if len(cells) != len(names):
-            raise DataError(f"{path} line {line}: {len(cells)} cells where the header has {len(names)}")
-        n_images = 1 if images is None else len(cells[images].split())
-        yield Record(line, raw, _landmark_id(path, line, cells[place]), n_images)
-
-
-def _landmark_id(path: Path, line: int, cell: bytes) -> int:
-    number = _WHOLE_NUMBER(cell)
-    if number is None:
-        raise DataError(f"{path} line {line}: landmark_id {cell[:40].decode(errors='replace')!r} is not a whole number")
-    return int(number[1])
-
-
-def _split(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes, list[bytes]]]:
-    """Split a file into records: first line, bytes, cells; no cells in an empty line."""
-    line = 1
-    for first in file:
-        text = first.removeprefix(_BOM) if line == 1 else first
-        body = text.rstrip(b"\r\n")
-        if b'"' in first:
-            raw, cells = _quoted(path, line, first=text, more=file)
-            raw = first + raw[len(text) :]
-        elif b"\r" in body or text[len(body) :].count(b"\r") > 1:
-            raise DataError(f"{path} line {line}: a CR that ends no line; save the file with LF or CRLF line ends")
+        elif place < 0:
+            place, images = _find_columns(path, line, cells)
+            yield Record(line, raw, None, 0)
         else:
-            raw, cells = first, body.split(b",") if body else []
-        yield line, raw, cells
-        line += max(1, raw.count(b"\n"))
+            n_images = 1 if images < 0 else len(cells[images].split())
+            yield Record(line, raw, _landmark_id(path, line, cells[place]), n_images)
+    if place < 0:
+        require_columns(path, 1, (), ("landmark_id",))
 
 
-def _quoted(path: Path, line: int, *, first: bytes, more: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
-    lines = [first]
-    reader = csv.reader(_noted(lines, more), strict=True)
-    limit = csv.field_size_limit(sys.maxsize)  # a landmark's images may fill more than the 128 KiB allowed otherwise
+def _find_columns(path: Path, line: int, header: list[str]) -> tuple[int, int]:
+    require_columns(path, line, header, ("landmark_id",), optional=("images",))
+    counts = "images" in header and "image_id" not in header
+    return header.index("landmark_id"), header.index("images") if counts else -1
+
+
+def _landmark_id(path: Path, line: int, cell: str) -> int:
     try:
-        cells = next(reader)
-    except csv.Error as error:
-        raise DataError(f"{path} line {line}: not CSV: {error}") from None
-    finally:
-        csv.field_size_limit(limit)
-    return b"".join(lines), [cell.encode("latin-1") for cell in cells]
-
-
-def _noted(lines: list[bytes], more: Iterable[bytes]) -> Iterator[str]:
-    # Latin-1 gives each byte back as it was, whatever the file's encoding.
-    yield lines[0].decode("latin-1")
-    for line in more:
-        lines.append(line)
-        yield line.decode("latin-1")
+        return parse_landmark_id(cell)
+    except ValueError as error:
+        raise DataError(f"{path} line {line}: {error}") from None

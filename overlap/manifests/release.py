@@ -28,6 +28,9 @@ from overlap.tables import REMOVALS, checked
 REMOVALS_FILE = "removals.csv"
 REMOVALS_COLUMNS = tuple(REASONED.names)
 
+# What 'publish' adds beside the evidence's folder.
+TABLES = ("evidence.csv", "evidence.html", "table2.csv", "table3.csv")
+
 _CHANGES_FILES = ("changes.json", "CHANGELOG.md")
 _CHUNK = 1 << 20
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*").fullmatch
@@ -86,6 +89,30 @@ def write_release(
     return folder
 
 
+def check_upstream(upstream: Sequence[Path], landmarks: pa.Table) -> None:
+    """Refuse files that no release can be made of, before weeks of work go into one.
+
+    Args:
+        upstream: as for `write_release`.
+        landmarks: LANDMARKS, as counted in the first file.
+
+    Raises:
+        DataError: a file is not sound, has a name that a release can't hold, or counts other images than LANDMARKS.
+    """
+    _check_names([path.name for path in upstream], TABLES, {"name": "", "version": ""})
+    listed = dict(zip(landmarks["landmark_id"].to_pylist(), landmarks["n_images"].to_pylist(), strict=True))
+    for path in upstream:
+        tally = Tally()
+        for _ in keep(read_records(path), listed.keys(), tally=tally):
+            pass
+        if path == upstream[0] and tally.removed != listed:
+            wrong = next(each for each in listed if tally.removed[each] != listed[each])
+            raise DataError(
+                f"{path} lists {listed[wrong]} photos of landmark_id {wrong}, but its column images counts "
+                f"{tally.removed[wrong]}; name that column otherwise"
+            )
+
+
 def _write_list(
     draft: Path, removals: pa.Table, reasons: Mapping[int, str], about: Mapping[str, object]
 ) -> dict[str, Any]:
@@ -139,7 +166,9 @@ def _check_names(upstream: Sequence[str], extra: Sequence[str], about: Mapping[s
     taken = Counter([*given, *own, *_CHANGES_FILES, *DOCUMENTS])
     wrong = [name for name in given if taken[name] > 1 or not _SAFE_NAME(name)]
     if wrong:
-        raise DataError(f"{wrong[0]!r} can't be a file of a release: it is taken, or not a plain relative name")
+        raise DataError(
+            f"{wrong[0]!r} can't be a file of a release: it is taken, or not a plain relative name; rename the file"
+        )
 
 
 def _filter(source: Path, target: Path, removals: pa.Table, *, counted: bool) -> dict[str, object]:

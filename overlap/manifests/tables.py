@@ -9,8 +9,8 @@ import pyarrow as pa
 from overlap.errors import DataError
 from overlap.manifests.columnar import REASONED
 from overlap.manifests.records import read_records
-from overlap.sheets import read_rows
-from overlap.tables import as_table
+from overlap.sheets import read_header, read_rows
+from overlap.tables import as_table, parse_landmark_id
 
 TEXT, TOTAL = "TEXT", "TOTAL"
 
@@ -25,9 +25,12 @@ def read_list(path: Path) -> dict[int, str]:
 
     Raises:
         DataError: it is no CSV with these columns.
-        ValueError: a landmark_id is no number, or there twice.
+        ValueError: a landmark_id is none, or there twice.
     """
-    rows = [(int(landmark_id), n_images) for _, (landmark_id, n_images) in read_rows(path, ("landmark_id", "n_images"))]
+    rows = [
+        (parse_landmark_id(landmark_id), n_images)
+        for _, (landmark_id, n_images) in read_rows(path, ("landmark_id", "n_images"))
+    ]
     listed = dict(rows)
     if len(listed) < len(rows):
         raise ValueError("a landmark_id is there twice")
@@ -41,8 +44,7 @@ def removals_table(path: Path) -> pa.Table:
         DataError: it is no CSV with the columns of REASONED, or a cell does not fit its column.
         ValueError: a number is none.
     """
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline().rstrip("\r\n").split(",")
+    _, header = read_header(path)
     schema = pa.schema([column for column in REASONED if column.name in header or not column.nullable])
     rows = [_typed(cells, schema) for _, cells in read_rows(path, schema.names)]
     return as_table(rows, schema)

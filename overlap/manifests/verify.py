@@ -5,7 +5,6 @@ the filtered files, their Parquet twins, the figures of release.json, Tables 2 a
 Everything else is as trustworthy as the seal, the SHA-256 of SHA256SUMS, and where it was read.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from overlap.manifests.records import read_records
 from overlap.manifests.release import REMOVALS_FILE
 from overlap.manifests.sums import SUMS_FILE, checksums, read_sums, seal_of, sha256
 from overlap.manifests.tables import read_list, removals_table, table_findings
+from overlap.texts import read_json
 
 _SHOWN = 100
 _LATER = ("landmarks_in", "landmarks_out")  # figures that releases of version 0.1.0 don't give
@@ -82,7 +82,7 @@ def _checksum_findings(folder: Path) -> Iterator[str]:
 
 def _read_release(folder: Path) -> dict[str, Any]:
     try:
-        said = json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))
+        said = read_json(folder / RELEASE_FILE)
         files, removals = said["files"], said["removals"]
         if not files or not all(isinstance(figures, dict) for figures in (*files.values(), removals)):
             raise ValueError("no figures")
@@ -123,7 +123,7 @@ def _twin_findings(listed: Path, twin: Path) -> Iterator[str]:
 def _metadata_findings(folder: Path) -> Iterator[str]:
     """Compare the hashes in the metadata with the files, so that its readers get what this check saw."""
     try:
-        described = json.loads((folder / CROISSANT_FILE).read_text(encoding="utf-8"))["distribution"]
+        described = read_json(folder / CROISSANT_FILE)["distribution"]
         digests = {str(entry["contentUrl"]): entry["sha256"] for entry in described}
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"{CROISSANT_FILE} can't be read: {error}"

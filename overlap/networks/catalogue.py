@@ -181,8 +181,7 @@ def load_network(
         _check_nothing_else(network, name=name, path=path)
         _put_trunk(network, weights, name=name, path=path)
     else:
-        check_weights(network.state_dict(), weights, name=name, source=str(path), advice=_ADVICE)
-        network.load_state_dict(weights, strict=False)
+        _put_whole(network, weights, name=name, path=path)
     return for_inference(network, device=device)
 
 
@@ -196,13 +195,17 @@ def for_inference(network: nn.Module, *, device: str) -> nn.Module:
 
 
 def load_trunk(network: nn.Module, path: Path) -> None:
-    """Put published weights of a trunk, in torchvision's layout, into a network that is to be trained.
+    """Put weights into a network that is to be trained: of its trunk, as published in torchvision's layout, or of all.
 
     Raises:
-        ConfigError: there is no such file, it is not what its published name says, or it holds another trunk.
+        ConfigError: there is no such file, it is not what its published name says, or it holds another network.
     """
     check_published(path)
-    _put_trunk(network, read_weights(path, key="network.weights"), name="the network's trunk", path=path)
+    weights = read_weights(path, key="network.weights")
+    if _is_trunk(weights):
+        _put_trunk(network, weights, name="the network's trunk", path=path)
+    else:
+        _put_whole(network, weights, name="the network", path=path)
 
 
 def _find(name: str) -> tuple[Callable[[], Trunk], Callable[[Trunk, int | None, Any], nn.Module], Settings]:
@@ -242,6 +245,11 @@ def _check_nothing_else(network: nn.Module, *, name: str, path: Path) -> None:
             f"{path} holds a trunk alone, without {name}'s {rest[0]} of {tuple(network.state_dict()[rest[0]].shape)}; "
             "name a checkpoint of the whole network, or the plain gem network without dimensions"
         )
+
+
+def _put_whole(network: nn.Module, weights: Mapping[str, Tensor], *, name: str, path: Path) -> None:
+    check_weights(network.state_dict(), weights, name=name, source=str(path), advice=_ADVICE)
+    network.load_state_dict(weights, strict=False)
 
 
 def _put_trunk(network: nn.Module, weights: Mapping[str, Tensor], *, name: str, path: Path) -> None:

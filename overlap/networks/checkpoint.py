@@ -144,9 +144,12 @@ def open_saved(path: Path, saved: Saved, *, device: str = "cpu") -> nn.Module:
     """Build the network of a checkpoint with its weights, in evaluation mode.
 
     Raises:
-        ConfigError: the weights are another network's.
+        ConfigError: there is no such network, or the weights are another's.
     """
-    network = build_network(saved.spec.name, dimensions=saved.spec.dimensions, settings=saved.spec.settings)
+    try:
+        network = build_network(saved.spec.name, dimensions=saved.spec.dimensions, settings=saved.spec.settings)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     load_saved(network, path, saved, name=saved.spec.name)
     return for_inference(network, device=device)
 

@@ -5,6 +5,13 @@ from typing import Literal, TypeAlias
 
 from overlap.errors import ConfigError
 
+_MOST_PARTS = 64
+
+
+def _check_dropout(method: str, dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"{method}: dropout = {dropout} must be from 0 to below 1")
+
 
 @dataclass(frozen=True)
 class GemSettings:
@@ -16,6 +23,14 @@ class YokooSettings:
     """Set Yokoo et al.'s head: dropout before its linear layer; their code has none."""
 
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the rate.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        _check_dropout("yokoo", self.dropout)
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,14 @@ class GlamSettings:
     attention: Literal["all", "local", "global", "none"] = "all"
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Check the rate.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        _check_dropout("glam", self.dropout)
+
 
 @dataclass(frozen=True)
 class DolgSettings:
@@ -54,6 +77,17 @@ class TokenSettings:
     encoders: int = 1
     decoders: int = 2
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers, which may come from a file.
+
+        Raises:
+            ConfigError: one is out of its range.
+        """
+        for name in ("tokens", "heads", "encoders", "decoders"):
+            if not 1 <= getattr(self, name) <= _MOST_PARTS:
+                raise ConfigError(f"token: {name} = {getattr(self, name)} must be from 1 to {_MOST_PARTS}")
+        _check_dropout("token", self.dropout)
 
 
 @dataclass(frozen=True)

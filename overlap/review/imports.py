@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from overlap.errors import ReviewError
 from overlap.review.chain import link
-from overlap.review.schema import IMPORTED, IMPORTS, LOG_HEAD, VOIDS, VOTE_LOG, stands
+from overlap.review.schema import IMPORTED, IMPORTS, ITEMS, LOG_HEAD, VOIDS, VOTE_LOG, stands
 
-_BATCH = 5000
+_BATCH = 5000  # SQLite takes 32,766 parameters a statement
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,37 @@ def record_import(connection: sa.Connection, number: int, source: Source, vote_i
     connection.execute(sa.insert(IMPORTED), [{"vote_id": each, "import_number": number} for each in vote_ids])
 
 
+def claim_import(connection: sa.Connection, source: Source, votes: Mapping[str, str]) -> int:
+    """Write down an import of before imports were written down, and return its number.
+
+    Args:
+        votes: item_id by vote_id, as its file says them.
+
+    Raises:
+        ReviewError: none of the votes is in the log, save those that were cast in the app or came with a known import.
+    """
+    alone = VOTE_LOG.c.lease.is_(None)
+    there = {
+        each
+        for batch in batches(votes)
+        for each in connection.scalars(sa.select(VOTE_LOG.c.vote_id).where(alone, VOTE_LOG.c.vote_id.in_(batch)))
+    }
+    brought = there - find_imported(connection, there)
+    if not brought:
+        raise ReviewError(f"{source.file} holds no vote that is in the log and came with none of the listed imports")
+    number = next_number(connection)
+    record_import(connection, number, source, brought)
+    only_voted_on = (ITEMS.c.origin == "imported") & ITEMS.c.import_number.is_(None)
+    for batch in batches({votes[each] for each in brought}):
+        found = only_voted_on & ITEMS.c.item_id.in_(batch)
+        connection.execute(sa.update(ITEMS).where(found).values(import_number=number))
+    return number
+
+
 def find_imported(connection: sa.Connection, vote_ids: Iterable[str]) -> set[str]:
     """Return which of some votes came with an import."""
-    ordered, found = sorted(vote_ids), set[str]()
-    for start in range(0, len(ordered), _BATCH):
-        batch = ordered[start : start + _BATCH]
+    found = set[str]()
+    for batch in batches(vote_ids):
         found.update(connection.scalars(sa.select(IMPORTED.c.vote_id).where(IMPORTED.c.vote_id.in_(batch))))
     return found
 
@@ -125,6 +151,13 @@ def void_reasons(connection: sa.Connection) -> dict[str, str]:
         .order_by(VOIDS.c.number)
     )
     return {row.vote_id: row.reason for row in rows}
+
+
+def batches(values: Iterable[str]) -> Iterator[list[str]]:
+    """Cut values into lists that fit a statement."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), _BATCH):
+        yield ordered[start : start + _BATCH]
 
 
 def _write(connection: sa.Connection, table: sa.Table, kind: str, row: Mapping[str, Any]) -> None:

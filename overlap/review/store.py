@@ -10,7 +10,7 @@ log, and for all that counts and is asked it is as if it were not.
 import math
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import merge
@@ -30,6 +30,8 @@ from overlap.review.ids import vote_id
 from overlap.review.imports import (
     Import,
     Source,
+    batches,
+    claim_import,
     find_changed_imports,
     find_imported,
     list_imports,
@@ -42,8 +44,6 @@ from overlap.review.imports import (
 from overlap.review.queue import find_changed_items, sorted_items
 from overlap.review.schema import GOLD, ITEMS, LOG_HEAD, VOTE_LOG, is_asked, is_present, migrate, stands
 from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, checked
-
-_BATCH = 5000  # SQLite takes 32,766 parameters a statement
 
 _Row: TypeAlias = dict[str, Any]
 _Earlier: TypeAlias = tuple[int, int, str]  # voted_at_ms, order of arrival, vote_id
@@ -128,6 +128,16 @@ class ReviewStore:
         """Return the imports that were written down, in order."""
         with self.reading() as connection:
             return list_imports(connection)
+
+    def claim(self, votes: pa.Table, *, source: Source) -> int:
+        """Write down that VOTES came with an import of before imports were written down, and return its number.
+
+        Raises:
+            ReviewError: none of them is in the log, save those that were cast in the app or came with a known import.
+        """
+        asked = dict(zip(votes["vote_id"].to_pylist(), votes["item_id"].to_pylist(), strict=True))
+        with self.writing() as connection:
+            return claim_import(connection, source, asked)
 
     def void(self, number: int, *, reason: str, who: str, now_ms: int) -> int:
         """Declare an import void, for good, and return how many votes count no more.
@@ -364,7 +374,7 @@ def _last() -> sa.Select[Any]:
 
 def _known_items(connection: sa.Connection, rows: list[_Row]) -> set[str]:
     found: set[str] = set()
-    for batch in _batches({row["item_id"] for row in rows}):
+    for batch in batches({row["item_id"] for row in rows}):
         found.update(connection.scalars(sa.select(ITEMS.c.item_id).where(ITEMS.c.item_id.in_(batch))))
     return found
 
@@ -376,7 +386,7 @@ def _known_votes(
     columns = [VOTE_LOG.c[name] for name in ("reviewer", "item_id", "voted_at_ms", "sequence", "vote_id")]
     known, back = set[str](), set[str]()
     history: _History = defaultdict(list)
-    for batch in _batches({row["item_id"] for row in rows}):
+    for batch in batches({row["item_id"] for row in rows}):
         said = sa.select(*columns, stands().label("stands")).where(VOTE_LOG.c.item_id.in_(batch))
         for row in connection.execute(said):
             known.add(row.vote_id)
@@ -387,12 +397,6 @@ def _known_votes(
     for votes in history.values():
         votes.sort()
     return known, back, history
-
-
-def _batches(values: Iterable[str]) -> Iterator[list[str]]:
-    ordered = sorted(values)
-    for start in range(0, len(ordered), _BATCH):
-        yield ordered[start : start + _BATCH]
 
 
 def _check(rows: list[_Row], known_items: set[str]) -> None:

@@ -24,7 +24,7 @@ from overlap.review.known import Known, check_votes
 from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, VoteRefusedError
 from overlap.sheets import read_rows, write_csv
-from overlap.tables import ANSWERS, LANDMARK_ID, LANDMARK_ID_FORM, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked
+from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked, parse_landmark_id
 
 REQUIRED_COLUMNS = ("evaluation_set", "query_id", "image_id", "landmark_id", "reviewer", "answer")
 FILE_COLUMNS = (*REQUIRED_COLUMNS, "voted_at", "seconds", "note", "guideline_version", "supersedes")
@@ -34,8 +34,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Truth: TypeAlias = AbstractSet[tuple[str, str, str, int]]
 
-_IS_LANDMARK_ID = re.compile(LANDMARK_ID).fullmatch
-_IS_GOLD_ID = re.compile("-" + LANDMARK_ID).fullmatch
 _IS_DURATION = re.compile(r"[0-9]{1,10}(\.[0-9]*)?(e[+-]?[0-9]{1,2})?", re.ASCII).fullmatch
 _LONGEST_S = 1e9
 _MILLISECOND = timedelta(milliseconds=1)
@@ -60,8 +58,8 @@ def make_votes(
         voted_at: an instant with its time zone, kept to the millisecond.
         supersedes: by item_id, the vote_id of the reviewer's counting vote on it.
     """
-    # An empty cell of a vote file is null, so that empty text would not come back.
-    words = {"note": note or None, "guideline_version": guideline_version or None}
+    # An empty cell of a vote file is null, so that empty text would not come back; no text file holds a NUL.
+    words = {"note": (note or "").replace("\0", "") or None, "guideline_version": guideline_version or None}
     said = {"reviewer": reviewer, "seconds": seconds, **words}
     replaced = supersedes or {}
     return _as_votes(
@@ -112,6 +110,16 @@ def import_votes(store: ReviewStore, path: Path, *, known: Known | None = None, 
         return store.merge_votes(_items_of(rows), _as_votes(rows), source=source)
     except VoteRefusedError as error:
         raise DataError(f"{path} line {lines[error.row]}: {error.reason}; nothing was imported") from None
+
+
+def claim_import(store: ReviewStore, path: Path, *, source: Source) -> int:
+    """Write down the import of a vote file of before imports were written down, and return its number.
+
+    Raises:
+        DataError: the file is not a vote file.
+        ReviewError: none of its votes is in the log, save those of the app and of known imports.
+    """
+    return store.claim(_as_votes(_read_votes(path)[1]), source=source)
 
 
 def read_truth(path: Path) -> Truth:
@@ -217,9 +225,11 @@ def _origin(evaluation_set: str, query_id: str) -> str:
 
 
 def _landmark_id(path: Path, line: int, text: str, *, gold: bool = False) -> int:
-    if not _IS_LANDMARK_ID(text) and not (gold and _IS_GOLD_ID(text)):
-        raise DataError(f"{path} line {line}: landmark_id {text!r} is not a whole number; {LANDMARK_ID_FORM}")
-    return int(text)
+    below = gold and text.startswith("-")
+    try:
+        return -parse_landmark_id(text[1:]) if below else parse_landmark_id(text)
+    except ValueError as error:
+        raise DataError(f"{path} line {line}: {error}") from None
 
 
 def _instant(path: Path, line: int, text: str) -> datetime | None:

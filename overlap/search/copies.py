@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.errors import DataError
-from overlap.images import PhotoLimits, Pixels, decode_brightness, load_photo, read_bytes
+from overlap.images import PhotoLimits, Pixels, decode_brightness, load_photo, naming, read_bytes
 from overlap.search.exact import Neighbours, as_neighbours
 
 BITS = 64
@@ -55,10 +54,8 @@ def hash_photo(row: Mapping[str, Any], limits: PhotoLimits = PhotoLimits()) -> i
 
         return hash_brightness(np.asarray(cv2.cvtColor(load_photo(row, limits=limits), cv2.COLOR_RGB2GRAY), np.uint8))
     content = read_bytes(row, limits)
-    try:
+    with naming(row):
         return hash_brightness(decode_brightness(content, least_px=2 * _SIDE_PX, limits=limits))
-    except DataError as error:
-        raise type(error)(f"{row['path']}: {error}") from None
 
 
 def hash_brightness(brightness: Pixels) -> int:

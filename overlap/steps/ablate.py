@@ -1,6 +1,5 @@
 """The paper's ablations: the same training, seeds and steps for several settings of CiDeR."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,6 +24,7 @@ from overlap.steps.photos import read_sets
 from overlap.steps.run import Run
 from overlap.steps.trials import Outcome, Trial, run_trials
 from overlap.steps.versions import Plan, number_queries
+from overlap.texts import read_toml
 
 SHIPPED = ("components", "options", "background", "masks", "finetuning")
 _METHOD = "cider"
@@ -77,17 +77,17 @@ def load_ablation(name_or_path: str) -> Ablation:
     is_path = "/" in name_or_path or name_or_path.endswith(".toml")
     file = Path(name_or_path) if is_path else files("overlap") / "ablations" / f"{name_or_path}.toml"
     try:
-        return Ablation.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return Ablation.model_validate(read_toml(file))
     except FileNotFoundError:
         raise ConfigError(
             f"ablation {name_or_path!r} is not there; use {', '.join(SHIPPED)}, or the path of a TOML file"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"ablation {name_or_path!r} is not a readable TOML file: {error}") from None
     except ValidationError as error:
         found = error.errors()[0]
         key = ".".join(map(str, found["loc"])) or "the table"
         raise ConfigError(f"ablation {name_or_path!r}: {key}: {found['msg'].removeprefix('Value error, ')}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"ablation {name_or_path!r} is not a readable TOML file: {error}") from None
 
 
 def run_ablation(run: Run, ablation: Ablation, *, name: str) -> Ablated:

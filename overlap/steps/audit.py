@@ -180,10 +180,10 @@ def _read_controls(config: Config) -> set[int]:
     if config.audit.elsewhere is None:
         return set()
     path = config.audit.elsewhere
-    known = set(read_photos(config, "landmarks")["landmark_id"].to_pylist())
+    known = set(map(str, read_photos(config, "landmarks")["landmark_id"].to_pylist()))
     controls = set()
     for line, (text,) in read_rows(path, ("landmark_id",)):
-        if not text.isdecimal() or int(text) not in known:
+        if text not in known:
             raise DataError(f"{path} line {line}: landmark_id {text!r} is no landmark of the training set")
         controls.add(int(text))
     return controls

@@ -19,14 +19,15 @@ def convert_checkpoint(weights: Path, out: Path, *, name: str, values: Mapping[s
         values: settings of the method that are not the defaults.
 
     Raises:
-        ConfigError: the file is no checkpoint, or another network's.
+        ConfigError: the file is no checkpoint, or another network's, or `out` can't be written.
     """
     import torch
 
+    require_out(out)
     settings = make_settings(name, values)
-    found = convert(name, read_weights(weights), settings=settings)
+    found = convert(name, read_weights(weights, key="IN"), settings=settings)
     with torch.device("meta"):
         network = build_network(name, settings=settings)
     spec = NetworkSpec(name, size_of(network), settings)
-    save_weights(require_out(out), spec, found)
+    save_weights(out, spec, found)
     return spec

@@ -14,13 +14,23 @@ from overlap.errors import DataError
 from overlap.images import PhotoLimits
 from overlap.search.copies import Hashes, hash_photo, search_copies
 from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.declared import name_part
 from overlap.steps.photos import Sets, find_probes, find_whole, write_quarantine
-from overlap.steps.run import Run, Shard, cut, name_shard, put_list, read_text_list, recorded, row_stamp, run_shards
+from overlap.steps.run import (
+    Run,
+    Shard,
+    cut_photos,
+    name_shard,
+    put_list,
+    read_text_list,
+    recorded,
+    row_stamp,
+    run_shards,
+)
 from overlap.store import read_array, read_table, write_array, write_json, write_table
 from overlap.tables import CANDIDATES
 
 _HASH_VERSION = 2
-_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ def find_copies(run: Run, sets: Sets) -> pa.Table:
         hashed = hash_sets(run, sets) if settings.copies else Hashed((), {})
         shards = [*hashed.train, *chain(*hashed.probes.values())]
         hashes = put_list(run, "hashes", shards)
-        whole = fingerprint("copies", _VERSION, settings.copies, settings.k, hashes)
+        whole = name_part(run.config, "copies", run.devices, hashes)
         if not run.store.exists("copies", whole):
             found = _search(run, sets, hashed)
             with run.store.put("copies", whole) as folder:
@@ -81,7 +91,7 @@ def hash_images(run: Run, images: pa.Table, *, label: str) -> tuple[Shard, ...]:
             len(rows),
             _Work(rows, run.limits),
         )
-        for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
+        for rows in cut_photos(images.to_pylist(), run.config.run.photos_per_shard)
     ]
     return tuple(run_shards(run, shards, _store_hashes, label=label))
 

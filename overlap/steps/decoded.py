@@ -15,7 +15,7 @@ from overlap.config import TrainingConfig, fingerprint
 from overlap.errors import DataError
 from overlap.images import PhotoLimits, Pixels, load_photo, resize_to
 from overlap.steps.photos import check_quarantine, join_quarantine, write_quarantine
-from overlap.steps.run import Run, Shard, cut, name_shard, row_stamp, run_shards
+from overlap.steps.run import Run, Shard, cut_photos, name_shard, row_stamp, run_shards
 from overlap.store import read_array, write_array
 from overlap.training.groups import IndexArray, Size, find_group, group_sizes
 from overlap.workers import count_cores, start_processes
@@ -120,7 +120,7 @@ def _shards(run: Run, rows: Sequence[dict[str, Any]], training: TrainingConfig, 
             len(part),
             _Work(part, training.size_px, training.groups, run.limits, keeps),
         )
-        for part in cut(rows, run.config.run.photos_per_shard)
+        for part in cut_photos(rows, run.config.run.photos_per_shard)
     ]
 
 

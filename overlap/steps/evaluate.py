@@ -40,7 +40,9 @@ class Matrices:
 
 
 def read_truth(path: Path) -> EvaluationSet:
-    """Read ground truth alone: ``gnd_NAME.pkl``, or a folder of ``LANDMARK_K_query.txt`` files with photos in jpg/.
+    """Read ground truth for saved descriptors: ``gnd_NAME.pkl``, or a folder of ``*_query.txt`` with photos in jpg/.
+
+    No boxes are asked for.
 
     Raises:
         DataError: it is neither, or malformed.
@@ -49,11 +51,11 @@ def read_truth(path: Path) -> EvaluationSet:
         return read_classic(path, name=path.absolute().name)
     if not (path.name.startswith("gnd_") and path.suffix == ".pkl"):
         raise DataError(f"{path}: expected gnd_NAME.pkl as revisitop has it, or a folder of *_query.txt files")
-    return read_revisited(path.parent, name=path.stem.removeprefix("gnd_"))
+    return read_revisited(path.parent, name=path.stem.removeprefix("gnd_"), boxes=False)
 
 
 def choose_evaluation(config: Config, name: str | None) -> EvaluationSet:
-    """Read the evaluation set of that name, or the only one of the config.
+    """Read the evaluation set of that name, or the only one of the config, for saved descriptors: without boxes.
 
     Raises:
         ConfigError: there is none of that name, or no name is given and there are several.
@@ -63,7 +65,7 @@ def choose_evaluation(config: Config, name: str | None) -> EvaluationSet:
     if chosen not in known:
         found = f"{name!r} is not one of" if name else "name one of"
         raise ConfigError(f"evaluation set: {found} the config's {', '.join(known)} (--evaluation NAME)")
-    return read_evaluation_set(known[chosen])
+    return read_evaluation_set(known[chosen], boxes=False)
 
 
 def choose_network(

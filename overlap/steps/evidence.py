@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from overlap.evidence.choose import Decided, LandmarkEvidence, PairEvidence, cho
 from overlap.evidence.compare import ABOUT_FILE, EVIDENCE_FOLDER, pairs_file
 from overlap.evidence.page import render_page
 from overlap.features.catalogue import load_matcher
-from overlap.images import PhotoLimits, encode_jpeg, load_photo, read_bytes, resize_within
+from overlap.images import PhotoLimits, UnreachableError, encode_jpeg, load_photo, read_bytes, resize_within
 from overlap.steps.photos import read_photos
 from overlap.steps.run import Run, hash_file, is_current
 from overlap.steps.verify import PhotoKey, feature_folders, feature_reader
@@ -30,6 +30,7 @@ from overlap.verify.pairs import review_threshold_of, threshold_of, verify_pair
 
 PAGE_FILE = "evidence.html"
 
+Made = TypeVar("Made")
 Row = Mapping[str, Any]
 Rows = Mapping[PhotoKey, Row]
 
@@ -141,7 +142,11 @@ def _drawing(
 
 
 def _draw(task: _Drawing) -> _Drawn:
-    """Draw one landmark; a photo that is gone leaves its pair without a picture."""
+    """Draw one landmark; a photo that is gone leaves its pair without a picture.
+
+    Raises:
+        UnreachableError: a photo is there but can't be read: what is published stays as it is for ever.
+    """
     pairs = [_draw_pair(task, pair) for pair in task.evidence.pairs]
     photos: list[dict[str, Any]] = [{"image_id": row["image_id"]} for row in task.album]
     shown = [pair for pair in pairs if "inliers" in pair]
@@ -186,16 +191,21 @@ def _named(pair: PairEvidence) -> dict[str, Any]:
 
 
 def _digest(row: Row, limits: PhotoLimits) -> str | None:
-    try:
-        return hashlib.sha256(read_bytes(row, limits)).hexdigest()
-    except DataError:
-        return None
+    return _unless_gone(lambda: hashlib.sha256(read_bytes(row, limits)).hexdigest())
 
 
 def _thumbnail(row: Row, limits: PhotoLimits) -> bytes | None:
+    return _unless_gone(
+        lambda: encode_jpeg(resize_within(load_photo(row, limits=limits), _THUMBNAIL_PX), quality=_QUALITY)
+    )
+
+
+def _unless_gone(read: Callable[[], Made]) -> Made | None:
     try:
-        return encode_jpeg(resize_within(load_photo(row, limits=limits), _THUMBNAIL_PX), quality=_QUALITY)
-    except DataError:
+        return read()
+    except DataError as error:
+        if isinstance(error, UnreachableError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise
         return None
 
 

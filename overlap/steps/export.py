@@ -46,9 +46,11 @@ def export_table(config: Config, what: str, out: Path) -> int:
 
     Raises:
         ArtifactError: the step that makes it has not run, or ran with other settings.
+        ConfigError: it can't be written there.
     """
+    require_out(out)
     table = EXPORTS[what](config)
-    write_csv(require_out(out), table)
+    write_csv(out, table)
     return int(table.num_rows)
 
 

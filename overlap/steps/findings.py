@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.config import Config
+from overlap.errors import ConfigError
 from overlap.evaluation.impact import CLEAN, FULL, OTHER, OVERLAPPING
 from overlap.report.impact import Figure, ImpactContent, Part, write_page
 from overlap.report.impact_tables import (
@@ -28,7 +29,7 @@ from overlap.report.tables import Grid
 from overlap.sheets import replacing, write_csv
 from overlap.steps.impact import Study, study_impact
 from overlap.steps.pictures import draw_charts, draw_pictures
-from overlap.steps.run import Run
+from overlap.steps.run import Run, require_out
 from overlap.steps.stages import compare_boxes, compare_stages
 
 PAGE_FILE = "index.html"
@@ -56,18 +57,29 @@ def measure_impact(run: Run) -> Findings:
 
     Raises:
         DataError: there is no release, or it does not fit the config's evaluation sets.
-        ConfigError: there are too few landmarks for placebos, or a training diverges.
+        ConfigError: there are too few landmarks for placebos, a training diverges, or impact.out can't be written to.
     """
+    folder = _make_folder(run.config.impact.out or run.config.store / "impact")
     study = study_impact(run)
     run.say("all networks are trained and scored; comparing stages and drawing pictures")
+    done = run.begin("compare and draw", None)
     more = _Tables(compare_stages(run, study.sets, study.outcomes), compare_boxes(run, study.sets, study.outcomes))
-    folder = run.config.impact.out or run.config.store / "impact"
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_charts(study, protocol=run.config.impact.protocol) | draw_pictures(run, study)
     content = gather_page(run.config, study, more.stages, more.boxes, drawn)
     _write_files(folder, study, more, drawn)
     page = write_page(folder / PAGE_FILE, content)
+    done(1, None)
     return Findings(page, tuple(grid for part in content.parts for grid in part.grids))
+
+
+def _make_folder(folder: Path) -> Path:
+    """Make the folder of the results before anything is trained."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"impact.out: {folder} can't be made: {error.strerror}; name another folder") from None
+    require_out(folder / PAGE_FILE)
+    return folder
 
 
 def gather_page(

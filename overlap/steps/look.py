@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from overlap.config import NetworkConfig
 from overlap.errors import ConfigError
 from overlap.evaluation.boxes import Box, component_boxes
-from overlap.images import PhotoLimits, Pixels, load_photo, read_bytes, read_header, resize_within
+from overlap.images import PhotoLimits, Pixels, load_header, load_photo, resize_within
 from overlap.networks.catalogue import build_network, load_trunk
 from overlap.networks.checkpoint import load_saved, make_settings, open_saved, read_saved
 
@@ -98,7 +98,7 @@ def load_upright(row: Row, limits: PhotoLimits) -> Pixels | None:
     Raises:
         DataError: it can't be read.
     """
-    if read_header(read_bytes(row, limits))[2] != 1:
+    if load_header(row, limits)[2] != 1:
         return None
     return load_photo(row, crop=False, limits=limits)
 

@@ -18,9 +18,11 @@ from overlap.datasets.catalogue import (
     read_evaluation_set,
     read_landmarks,
     read_training_set,
+    upstream_files,
 )
-from overlap.errors import DataError
-from overlap.images import PhotoLimits, check_box, read_bytes, read_header
+from overlap.errors import ConfigError, DataError
+from overlap.images import PhotoLimits, check_box, load_header
+from overlap.manifests.release import check_upstream
 from overlap.progress import counted
 from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
 from overlap.store import read_json, read_table, write_json, write_table
@@ -63,6 +65,7 @@ def read_sets(run: Run) -> Sets:
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
         whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
+            _check_upstream(run, training.landmarks)
             with run.store.put(STEP, whole) as folder:
                 write_table(folder, "landmarks", training.landmarks)
                 for name, table in tables.items():
@@ -152,11 +155,21 @@ def join_quarantine(folders: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([QUARANTINE.empty_table(), *parts])
 
 
+def _check_upstream(run: Run, landmarks: pa.Table) -> None:
+    """Refuse now what 'publish' would refuse at the end; a format that it can't publish may be wanted all the same."""
+    try:
+        upstream = upstream_files(run.config.train)
+    except ConfigError as error:
+        run.say(f"warning: 'publish' will refuse this training set: {error}")
+        return
+    check_upstream(upstream, landmarks)
+
+
 def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:
     """Refuse ground truth that does not belong to the photos; unreadable photos are for the quarantine."""
     for row in queries.filter(pc.is_valid(queries["crop_px"])).to_pylist():
         try:
-            width, height, _ = read_header(read_bytes(row, limits))
+            width, height, _ = load_header(row, limits)
         except DataError:
             continue
         try:

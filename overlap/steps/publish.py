@@ -137,12 +137,14 @@ def _decide(run: Run) -> _Decided:
 
 
 def _write_page(run: Run, decided: _Decided) -> Path:
-    config = run.config
+    config, done = run.config, run.begin("report", None)
     content = gather_content(
         config, decided.policy, decided.decision, decided.material, overlap=decided.overlap, sizes=decided.sizes
     )
     path = config.store / f"report-{release_folder(config).name}.html"
-    return write_report(path, content, thumbnail=make_thumbnails(config, run.limits))
+    page = write_report(path, content, thumbnail=make_thumbnails(config, run.limits))
+    done(1, None)
+    return page
 
 
 def _sizes(landmarks: pa.Table, removals: pa.Table, name: str) -> tuple[SizesRow, ...]:

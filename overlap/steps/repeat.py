@@ -13,7 +13,7 @@ from overlap.config import Config, VerifyConfig
 from overlap.errors import CheckError, DataError
 from overlap.evidence.compare import ABOUT_FILE, EVIDENCE_FOLDER, compare_pair, read_evidence
 from overlap.features.catalogue import load_extractor, load_matcher
-from overlap.images import PhotoLimits, decode_photo, read_bytes
+from overlap.images import PhotoLimits, decode_photo, naming, read_bytes
 from overlap.manifests.sums import SUMS_FILE, file_names, read_sums, sha256
 from overlap.steps.evidence import PAGE_FILE, Rows, find_rows, pair_keys, verify_record
 from overlap.steps.photos import read_sets
@@ -141,7 +141,8 @@ def _extract(task: _Repetition, key: PhotoKey, digest: str | None) -> LocalFeatu
     if found != digest:
         raise DataError(f"{row['path']} was changed: its SHA-256 was {digest}, is {found}")
     box = row["crop_px"]
-    pixels = decode_photo(content, crop_px=tuple(box) if box else None, limits=task.limits)
+    with naming(row):
+        pixels = decode_photo(content, crop_px=tuple(box) if box else None, limits=task.limits)
     return _load_extractor(task.settings)(pixels)
 
 

@@ -20,9 +20,10 @@ from overlap.report.gather import (
 from overlap.report.page import Fact, ReportContent, Thumbnail
 from overlap.report.tables import OverlapRow, SizesRow
 from overlap.steps.decisions import Material
+from overlap.steps.declared import STEPS
 from overlap.steps.defence import agreement_facts, compare_shipped, draw_plots, rank_before_and_after, read_audit_view
 from overlap.steps.photos import read_photos, read_quarantine
-from overlap.steps.run import SECTIONS, is_current, read_record
+from overlap.steps.run import is_current, read_record
 from overlap.store import Store
 from overlap.tables import QUARANTINE, VOTES
 from overlap.verify.pairs import threshold_of
@@ -122,7 +123,7 @@ def _facts(config: Config, policy: Policy, decision: Decision, material: Materia
 
 
 def _seconds(config: Config) -> dict[str, float]:
-    records = (read_record(Store(config.store), step) for step in SECTIONS)
+    records = (read_record(Store(config.store), step) for step in STEPS)
     return {record.step: record.seconds for record in records if record is not None}
 
 

@@ -1,13 +1,13 @@
 """From photos to candidates: global descriptors, search, and landmark names."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -28,18 +28,21 @@ from overlap.progress import counted
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.declared import declared_part, devices_of, find_step, name_part
 from overlap.steps.gpu import load_product
 from overlap.steps.photos import Sets, check_quarantine, join_quarantine, split_probes, write_quarantine
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
+    cut_photos,
     find_current,
     hash_file,
     name_shard,
     put_list,
     read_text_list,
     recorded,
+    resolve_device,
     row_stamp,
     run_shards,
     shard_folders,
@@ -51,14 +54,14 @@ from overlap.workers import count_cores
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSION = 3
-_SEARCH_VERSION = 2
-_PROGRAM_VERSION = "-2"  # since 2 the guards of exported programs hold
+_VOCABULARY_VERSION = 4
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
 # A landmark may have thousands of photos, all of which come before the first of another.
 _PROBES_AT_ONCE = 1024
 
+
+_Cut: TypeAlias = Callable[[list[dict[str, Any]], int], list[Sequence[dict[str, Any]]]]
 
 # What the probes of an origin are, for people.
 PROBES: Mapping[str, str] = MappingProxyType(
@@ -135,7 +138,7 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     settings = run.config.descriptors
     if settings.kind == "vlad":
         raise ConfigError('descriptors.kind = "vlad" is no network; set descriptors.kind and descriptors.path')
-    shards = _describe(run, images, name=_name_network(settings), model=None, label=label)
+    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label, cut=cut)
     bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
     if bad:
         raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
@@ -161,8 +164,7 @@ def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
     with recorded(run, "candidates") as finish:
         train = [shard.fingerprint for shard in described.train]
         probes = [[*name, [shard.fingerprint for shard in shards]] for name, shards in described.probes.items()]
-        settings = run.config.search.model_dump(exclude={"copies", "device"})
-        whole = fingerprint("candidates", _SEARCH_VERSION, settings, train, probes)
+        whole = name_part(run.config, "candidates", run.devices, train, probes)
         if not run.store.exists("candidates", whole):
             found = _search(run, sets, described)
             with run.store.put("candidates", whole) as folder:
@@ -222,10 +224,13 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
     """Return what names the model in fingerprints, and where its vocabulary lies, training it first if need be."""
     settings = run.config.descriptors
     if settings.kind != "vlad":
-        return _name_network(settings), None
+        return hash_file(settings.path), None
     images = sets.training.images
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
-    shards = _shards(run, "vocabulary-sample", sample, name="", model=None)
+    shards = [
+        Shard(run.store, "vocabulary-sample", fingerprint(_VOCABULARY_VERSION, settings.size_px, stamps), *more)
+        for stamps, more in _cut(run, sample, model=None, cut=cut)
+    ]
     if not run.store.exists("vocabulary", _name_vocabulary(settings, shards)):
         shards = run_shards(run, shards, _store_sample, label="vocabulary: local features")
     whole = _name_vocabulary(settings, shards)
@@ -239,31 +244,32 @@ def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
 
 
 def _name_vocabulary(settings: DescriptorsConfig, shards: Sequence[Shard]) -> str:
-    return fingerprint("vocabulary", _VERSION, settings, [shard.fingerprint for shard in shards])
+    learned = (settings.vocabulary, settings.dimensions, settings.seed)
+    return fingerprint("vocabulary", _VOCABULARY_VERSION, learned, [shard.fingerprint for shard in shards])
 
 
-def _name_network(settings: DescriptorsConfig) -> str:
-    """Return what names a network in fingerprints: its file, and for programs how they are run."""
-    return hash_file(settings.path) + (_PROGRAM_VERSION if settings.kind == "exported" else "")
-
-
-def _describe(run: Run, images: pa.Table, *, name: str, model: Path | None, label: str) -> tuple[Shard, ...]:
-    shards = _shards(run, "descriptors", images, name=name, model=model)
+def _describe(
+    run: Run, images: pa.Table, *, name: str, model: Path | None, label: str, cut: _Cut = cut_photos
+) -> tuple[Shard, ...]:
+    config = run.config
+    devices = {key: resolve_device(run, key) for key in devices_of(config, "descriptors")}
+    shards = [
+        Shard(run.store, "descriptors", name_part(config, "descriptors", devices, name, stamps), *more)
+        for stamps, more in _cut(run, images, model=model, cut=cut)
+    ]
     return tuple(run_shards(run, shards, _store_descriptors, label=label))
 
 
-def _shards(run: Run, step: str, images: pa.Table, *, name: str, model: Path | None) -> list[Shard]:
-    settings = run.config.descriptors
-    return [
-        Shard(
-            run.store,
-            step,
-            fingerprint(step, _VERSION, settings.model_copy(update={"path": None}), name, list(map(row_stamp, rows))),
-            len(rows),
-            _Work(rows, settings, run.limits, _count_threads(run), model),
-        )
-        for rows in cut(images.to_pylist(), run.config.run.photos_per_shard)
-    ]
+def _cut(
+    run: Run, images: pa.Table, *, model: Path | None, cut: _Cut
+) -> Iterator[tuple[list[Any], tuple[int, "_Work"]]]:
+    """Yield what names the photos of each shard, how many there are, and the work on them."""
+    step = find_step(run.config, "descriptors")
+    device = resolve_device(run, step.device) if step.device else None
+    settings = declared_part(run.config.descriptors, step, name="descriptors", device=device)
+    for rows in cut(images.to_pylist(), run.config.run.photos_per_shard):
+        work = _Work(rows, settings, run.limits, _count_threads(run), model)
+        yield list(map(row_stamp, rows)), (len(rows), work)
 
 
 def _count_threads(run: Run) -> int:

@@ -20,9 +20,9 @@ from overlap.review.imports import Import, Source
 from overlap.review.known import Known
 from overlap.review.queue import build_items
 from overlap.review.store import ReviewStore, open_store
+from overlap.review.votes import claim_import, read_truth
 from overlap.review.votes import export_votes as export_file
 from overlap.review.votes import import_votes as import_file
-from overlap.review.votes import read_truth
 from overlap.review.votes import simulate_votes as simulate_reviewers
 from overlap.steps.photos import find_probes
 from overlap.steps.run import Run, find_current, read_record, recorded, store_of
@@ -77,7 +77,7 @@ def import_votes(config: Config, path: Path) -> int:
     Raises:
         DataError: the file or a vote in it is wrong, or the lists of a set can't be read.
     """
-    source = Source(path.name, _sha256(path), _who(), now_ms())
+    source = Source(_text(path.name), _sha256(path), _who(), now_ms())
     return import_file(open_reviews(config), path, known=_known(config), source=source)
 
 
@@ -86,13 +86,22 @@ def list_imports(config: Config) -> list[str]:
     return [_import_line(each) for each in open_reviews(config).imports()]
 
 
-def void_import(config: Config, number: int, *, reason: str) -> int:
-    """Declare an import void, for good, and return how many votes count no more.
+def void_import(config: Config, which: str, *, reason: str) -> tuple[int, int]:
+    """Declare an import void, for good, and return its number and how many votes count no more.
+
+    Args:
+        which: its number, or the file of one from before imports were written down, which it is now.
 
     Raises:
         ReviewError: there is no such import, it is void already, or no reason is given.
+        DataError: the file is no vote file.
     """
-    return open_reviews(config).void(number, reason=reason, who=_who(), now_ms=now_ms())
+    reviews, path = open_reviews(config), Path(which)
+    if which.isascii() and which.isdecimal():
+        number = int(which)
+    else:
+        number = claim_import(reviews, path, source=Source(_text(path.name), _sha256(path), _who(), now_ms()))
+    return number, reviews.void(number, reason=_text(reason), who=_who(), now_ms=now_ms())
 
 
 def _known(config: Config) -> Known:
@@ -108,10 +117,16 @@ def _known(config: Config) -> Known:
 
 
 def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; none of a pipe, which can be read but once."""
     try:
-        return sha256(path)
+        return sha256(path) if path.is_file() else ""
     except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}; give the CSV of votes") from None
+        raise DataError(f"{path} can't be read: {error.strerror}; let the user who runs this read it") from None
+
+
+def _text(words: str) -> str:
+    """Return what the command line gave as text that a database takes, whatever the terminal's encoding."""
+    return words.encode(errors="replace").decode()
 
 
 def _who() -> str:
@@ -140,7 +155,7 @@ def simulate_votes(config: Config, truth: Path, *, reviewers: int, error_rate: f
     reviews = open_reviews(config)
     items = reviews.read_items()
     votes = simulate_reviewers(items, read_truth(truth), reviewers=reviewers, error_rate=error_rate, seed=seed)
-    source = Source(f"simulated from {truth.name}", _sha256(truth), _who(), now_ms())
+    source = Source(f"simulated from {_text(truth.name)}", _sha256(truth), _who(), now_ms())
     return reviews.merge_votes(items, votes, source=source)
 
 
@@ -186,4 +201,6 @@ def serve_app(config: Path, overrides: Sequence[str]) -> None:
         raise ConfigError(f"the review app needs {', '.join(missing)}: install the project with its extra 'review'")
     options = [word for override in overrides for word in ("--set", override)]
     command = [sys.executable, "-m", "review_app.serve", "--config", str(config), *options]
+    # What the encoding lacks is shown as an escape there, too.
+    os.environ["PYTHONIOENCODING"] = f"{getattr(sys.stdout, 'encoding', 'utf-8')}:backslashreplace"
     os.execv(sys.executable, command)  # noqa: S606 (our own module, no shell)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from overlap.config import Config
 from overlap.decisions.decide import decide_items, describe_review
 from overlap.steps.decisions import rule_of
+from overlap.steps.declared import STEPS
 from overlap.steps.journal import add_up, read_last_run
 from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
-from overlap.steps.run import SECTIONS, read_record, settings_of
+from overlap.steps.run import find_record, is_made_by, read_record
 from overlap.store import Store
 from overlap.tables import STATES
 
@@ -24,17 +25,17 @@ def render_status(config: Config) -> "Group":
 
     steps = Table("step", "state", "counts", "seconds", "finished", box=None, pad_edge=False, header_style="bold")
     steps.columns[3].justify = "right"
-    for step in SECTIONS:
+    for step in STEPS:
         steps.add_row(step, *_row(config, step))
     lines = [*_rate_lines(config), *_review_lines(config), _release_line(config)]
     return Group(f"{config.name}: {config.store}", steps, *lines)
 
 
 def _row(config: Config, step: str) -> tuple[str, str, str, str]:
-    record = read_record(Store(config.store), step)
+    record = find_record(config, step) or read_record(Store(config.store), step)
     if record is None:
         return "not done", "", "", ""
-    state = "done" if record.settings == settings_of(config, step) else "outdated"
+    state = "done" if is_made_by(config, record) else "outdated"
     counts = "\n".join(f"{count:,} {name.replace('_', ' ')}" for name, count in record.counts.items())
     return state, counts, f"{record.seconds:,.1f}", record.finished_at[:16].replace("T", " ")
 

@@ -1,29 +1,39 @@
 """From candidates to verified pairs: local features of every photo that is needed, then geometry pair by pair."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from overlap.config import Config, VerifyConfig, fingerprint
 from overlap.errors import ArtifactError, DataError
 from overlap.features.catalogue import load_extractor, load_matcher, load_nearest
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
-from overlap.images import PhotoLimits, load_photo
+from overlap.images import LimitError, PhotoLimits, load_photo
+from overlap.steps.declared import declared_part, devices_of, find_step, name_part
 from overlap.steps.photos import Sets, check_quarantine, join_quarantine, write_quarantine
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
+    cut_photos,
     find_current,
     hash_file,
+    keep_parts,
+    may_pass,
     name_shard,
+    number,
     put_list,
+    read_kept,
     recorded,
+    resolve_device,
     row_stamp,
     run_shards,
     shard_folders,
@@ -33,13 +43,12 @@ from overlap.store import read_array, read_json, read_table, write_array, write_
 from overlap.tables import VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import PairResult, verify_batch
 
-_FEATURES_VERSION = 2
-_VERIFY_VERSION = 6
 _CACHED_PHOTOS = 256
 # Pairs that a GPU matches at once, if its memory allows.
 _BATCH = 32
 
 PhotoKey: TypeAlias = tuple[str, str]
+_ASKED = ["evaluation_set", "query_id", "image_id", "landmark_id"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class _Extraction:
 @dataclass(frozen=True)
 class _Pairs:
     rows: list[dict[str, Any]]
+    numbers: NDArray[np.uint64]
     settings: VerifyConfig
     train: str
     folders: tuple[Path, ...]
@@ -75,16 +85,10 @@ def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
         The fingerprint of the list of shards.
     """
     with recorded(run, "features") as finish:
-        settings = _features_settings(run.config.verify)
-        weights = hash_file(settings.weights)
         images = sets.training.images
         wanted = pc.is_in(images["image_id"], value_set=pc.unique(candidates["image_id"]))
         photos = [*_probes(sets, candidates), *images.filter(wanted).to_pylist()]
-        shards = [
-            _features_shard(run, rows, settings=settings, weights=weights)
-            for rows in cut(photos, run.config.run.photos_per_shard)
-        ]
-        shards = run_shards(run, shards, _store_features, label="local features")
+        shards = _find_features(run, photos, label="local features")
         whole = put_list(run, "features", shards)
         quarantine = join_quarantine(shard_folders(run.store, "features", whole))
         check_quarantine(run, quarantine, len(photos))
@@ -101,8 +105,11 @@ def verify_candidates(run: Run, candidates: pa.Table, features: str) -> pa.Table
     with recorded(run, "verified") as finish:
         pairs = _each_once(candidates.filter(pc.is_valid(candidates["image_id"])))
         places = _locate(shard_folders(run.store, "features", features))
-        whole = put_list(run, "verified", _verify(run, pairs, places, label="verified pairs"))
-        verified = _join_verified(shard_folders(run.store, "verified", whole))
+        verified = _verify(run, pairs, places, label="verified pairs")
+        whole = fingerprint("verified", "joined", verified.select(_ASKED).to_pydict(), features)
+        if not run.store.exists("verified", whole):
+            with run.store.put("verified", whole) as folder:
+                write_table(folder, "verified", verified)
         n_ok = pc.sum(pc.equal(verified["status"], "ok")).as_py() or 0
         finish(whole, pairs=verified.num_rows, with_model=n_ok)
     return verified
@@ -117,27 +124,17 @@ def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) 
     Returns:
         VERIFIED, as read_verified orders it.
     """
-    settings = _features_settings(run.config.verify)
-    weights = hash_file(settings.weights)
-    places = _locate(shard_folders(run.store, "features", find_current(run.config, "features").name))
     images = sets.training.images
     asked = pa.concat_tables([pairs.select([name]).rename_columns(["id"]) for name in ("query_id", "image_id")])
     photos = images.filter(pc.is_in(images["image_id"], value_set=pc.unique(asked["id"]))).to_pylist()
-    missing = [row for row in photos if (row["source"], row["image_id"]) not in places]
-    shards = [
-        _features_shard(run, rows, settings=settings, weights=weights)
-        for rows in cut(missing, run.config.run.photos_per_shard)
-    ]
-    shards = run_shards(run, shards, _store_features, label=f"{label}: local features")
-    places |= _locate([run.store.get(shard.step, shard.fingerprint) for shard in shards])
-    done = _verify(run, pairs, places, label=f"{label}: verified pairs")
-    return _join_verified([run.store.get(shard.step, shard.fingerprint) for shard in done])
+    shards = _find_features(run, photos, label=f"{label}: local features")
+    places = _locate([run.store.get(shard.step, shard.fingerprint) for shard in shards])
+    return _verify(run, pairs, places, label=f"{label}: verified pairs")
 
 
 def read_verified(config: Config) -> pa.Table:
     """Return the present VERIFIED table: by evaluation set and query, the highest score first, ties by photo."""
-    whole = find_current(config, "verified")
-    return _join_verified(shard_folders(store_of(config), "verified", whole.name))
+    return read_table(find_current(config, "verified"), "verified", VERIFIED)
 
 
 def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
@@ -151,23 +148,82 @@ def feature_folders(config: Config) -> tuple[Path, ...]:
     return tuple(shard_folders(store_of(config), "features", whole.name))
 
 
-def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> list[Shard]:
-    by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
-    settings = run.config.verify.model_copy(update={"threshold": None})
-    matcher = hash_file(settings.matcher_weights)
+def _find_features(run: Run, photos: Sequence[dict[str, Any]], *, label: str) -> list[Shard]:
+    """Return the shards that hold the local features of some photos; only those that none holds yet are computed."""
+    settings, devices = _settings(run, "features")
+    own = name_part(run.config, "features", devices, hash_file(settings.weights))
+    # A photo has features, or was refused for good, or for limits that are the same still.
+    numbers = [(photo := number(row_stamp(row)), number(photo, asdict(run.limits))) for row in photos]
+    wanted: dict[PhotoKey, set[int]] = {}
+    for row, (photo, _) in zip(photos, numbers, strict=True):
+        wanted.setdefault((row["source"], row["image_id"]), set()).add(photo)
+    asked = set(chain(*numbers))
+    kept: list[Shard] = []
+    done: set[int] = set()
+    for folder in read_kept(run.store, "features", own):
+        held = read_array(folder, "numbers").tolist()
+        found = {*held, *read_array(folder, "refused").tolist()}
+        names = ((source, image_id) for source, image_id in _read_keys(folder))
+        is_stale = any(photo not in wanted.get(key, {photo}) for key, photo in zip(names, held, strict=True))
+        if not is_stale and not asked.isdisjoint(found):
+            kept.append(Shard(run.store, "features", folder.name, 0, None))
+            done |= found
+    missing = [row for row, either in zip(photos, numbers, strict=True) if done.isdisjoint(either)]
+    if kept:
+        run.say(f"{label}: {len(photos) - len(missing):,} of {len(photos):,} photos are already stored")
     shards = [
-        _pairs_shard(run, rows, settings=settings, matcher=matcher, places=places)
-        for rows in cut(by_photo.to_pylist(), run.config.run.pairs_per_shard)
+        Shard(
+            run.store,
+            "features",
+            fingerprint(own, list(map(row_stamp, rows))),
+            len(rows),
+            _Extraction(list(rows), settings, run.limits),
+        )
+        for rows in cut_photos(missing, run.config.run.photos_per_shard)
     ]
-    return run_shards(run, shards, _store_pairs, label=label)
+    shards = [*kept, *run_shards(run, shards, _store_features, label=label)]
+    keep_parts(run.store, "features", own, shards)
+    return shards
+
+
+def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> pa.Table:
+    """Return VERIFIED of some pairs; only those that no stored shard holds yet are computed."""
+    settings, devices = _settings(run, "verified")
+    own = name_part(run.config, "verified", devices, hash_file(run.config.verify.matcher_weights))
+    by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")]).to_pylist()
+    numbers = np.array([_number_pair(row, places, run.config.train.format) for row in by_photo], np.uint64)
+    kept = read_kept(run.store, "verified", own)
+    done = np.concatenate([np.zeros(0, np.uint64), *(read_array(folder, "numbers") for folder in kept)])
+    missing = np.flatnonzero(~np.isin(numbers, done))
+    if len(missing) < len(numbers):
+        run.say(f"{label}: {len(numbers) - len(missing):,} of {len(numbers):,} pairs are already stored")
+    shards = [
+        _pairs_shard(run, [by_photo[row] for row in rows], numbers[rows], own=own, settings=settings, places=places)
+        for rows in cut(missing.tolist(), run.config.run.pairs_per_shard)
+    ]
+    shards = run_shards(run, shards, _store_pairs, label=label)
+    keep_parts(run.store, "verified", own, shards)
+    return _join_verified([*kept, *(run.store.get(shard.step, shard.fingerprint) for shard in shards)], numbers)
+
+
+def _number_pair(row: Mapping[str, Any], places: Mapping[PhotoKey, Path], train: str) -> int:
+    """Return what names a pair among those verified alike: what it asks, and the features of its two photos."""
+    features = [places[key].name if key in places else "" for key in _pair_keys(row, train)]
+    return number(*(row[name] for name in _ASKED), *features)
 
 
 def _each_once(candidates: pa.Table) -> pa.Table:
     return candidates.group_by(["evaluation_set", "query_id", "image_id", "landmark_id"]).aggregate([])
 
 
-def _join_verified(folders: list[Path]) -> pa.Table:
-    parts = [read_table(folder, "verified", VERIFIED) for folder in folders]
+def _join_verified(folders: Sequence[Path], wanted: NDArray[np.uint64]) -> pa.Table:
+    parts, left = [], np.unique(wanted)
+    for folder in folders:
+        numbers = read_array(folder, "numbers")
+        chosen = np.isin(numbers, left)
+        left = np.setdiff1d(left, numbers)
+        if chosen.any():
+            parts.append(read_table(folder, "verified", VERIFIED).filter(pa.array(chosen)))
     order = [("evaluation_set", "ascending"), ("query_id", "ascending"), ("score", "descending")]
     return pa.concat_tables([VERIFIED.empty_table(), *parts]).sort_by([*order, ("image_id", "ascending")])
 
@@ -178,9 +234,11 @@ def _probes(sets: Sets, candidates: pa.Table) -> list[dict[str, Any]]:
     return [row for row in rows if (row["source"], row["image_id"]) in asked]
 
 
-def _features_settings(settings: VerifyConfig) -> VerifyConfig:
-    """Return the settings without what local features do not depend on."""
-    return settings.model_copy(update={"threshold": None, "matcher": "mutual", "matcher_weights": None, "seed": 0})
+def _settings(run: Run, step: str) -> tuple[VerifyConfig, dict[str, str]]:
+    """Return the settings that workers of a step get, and the devices that its result depends on."""
+    devices = {key: resolve_device(run, key) for key in devices_of(run.config, step)}
+    declared = find_step(run.config, step)
+    return declared_part(run.config.verify, declared, name="verify", device=devices.get("verify.device")), devices
 
 
 def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
@@ -190,50 +248,60 @@ def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
 def _read_keys(folder: Path) -> list[list[str]]:
     keys = read_json(folder, "photos")
     if not isinstance(keys, list):
-        raise ArtifactError(f"{folder}/photos.json holds no list; delete {folder} and run 'overlap run features'")
+        raise ArtifactError(f"{folder}/photos.json holds no list; delete {folder} and run 'overlap curate'")
     return keys
 
 
-def _features_shard(run: Run, rows: Sequence[dict[str, Any]], *, settings: VerifyConfig, weights: str) -> Shard:
-    without_path = settings.model_copy(update={"weights": None})
-    name = fingerprint("features", _FEATURES_VERSION, without_path, weights, list(map(row_stamp, rows)))
-    return Shard(run.store, "features", name, len(rows), _Extraction(list(rows), settings, run.limits))
-
-
 def _pairs_shard(
-    run: Run, rows: Sequence[dict[str, Any]], *, settings: VerifyConfig, matcher: str, places: dict[PhotoKey, Path]
+    run: Run,
+    rows: list[dict[str, Any]],
+    numbers: NDArray[np.uint64],
+    *,
+    own: str,
+    settings: VerifyConfig,
+    places: dict[PhotoKey, Path],
 ) -> Shard:
     train = run.config.train.format
     keys = {key for row in rows for key in _pair_keys(row, train)}
     folders = tuple(sorted({places[key] for key in keys if key in places}))
-    asked = [[row["evaluation_set"], row["query_id"], row["image_id"], row["landmark_id"]] for row in rows]
-    made_from = [folder.name for folder in folders]
-    without_paths = settings.model_copy(update={"weights": None, "matcher_weights": None})
-    name = fingerprint("verified", _VERIFY_VERSION, without_paths, matcher, made_from, asked)
-    return Shard(run.store, "verified", name, len(rows), _Pairs(list(rows), settings, train, folders))
+    work = _Pairs(rows, numbers, settings, train, folders)
+    return Shard(run.store, "verified", fingerprint(own, numbers.tolist()), len(rows), work)
 
 
-def _pair_keys(row: dict[str, Any], train: str) -> tuple[PhotoKey, PhotoKey]:
+def _pair_keys(row: Mapping[str, Any], train: str) -> tuple[PhotoKey, PhotoKey]:
     return (row["evaluation_set"], row["query_id"]), (train, row["image_id"])
 
 
 def _store_features(shard: Shard) -> str:
     work: _Extraction = shard.work
     extract = _load_extractor(work.settings)
-    keys, features, refused = [], [], []
+    keys, numbers, features, refused = [], [], [], []
     for row in work.rows:
         try:
             features.append(extract(load_photo(row, limits=work.limits)))
             keys.append([row["source"], row["image_id"]])
+            numbers.append(number(row_stamp(row)))
         except DataError as error:
             refused.append((row, error))
     name = name_shard(shard, refused)
     with shard.store.put(shard.step, name) as folder:
         write_json(folder, "photos", keys)
+        write_array(folder, "numbers", np.array(numbers, np.uint64))
+        write_array(folder, "refused", np.array(_number_refused(refused, work.limits), np.uint64))
         write_quarantine(folder, refused)
         for part, array in pack_features(features).items():
             write_array(folder, part, array)
     return name
+
+
+def _number_refused(refused: Sequence[tuple[dict[str, Any], DataError]], limits: PhotoLimits) -> list[int]:
+    """Number the photos that were refused for good, and those over a limit with these limits; others may be tried."""
+    photos = [(number(row_stamp(row)), row, error) for row, error in refused]
+    return [
+        number(photo, asdict(limits)) if isinstance(error, LimitError) else photo
+        for photo, row, error in photos
+        if not may_pass(row, error)
+    ]
 
 
 def _store_pairs(shard: Shard) -> None:
@@ -244,6 +312,7 @@ def _store_pairs(shard: Shard) -> None:
         rows += _verify_rows(work.rows[start : start + _BATCH], work, read)
     with shard.store.put(shard.step, shard.fingerprint) as folder:
         write_table(folder, "verified", as_table(rows, VERIFIED))
+        write_array(folder, "numbers", work.numbers)
 
 
 def _verify_rows(
@@ -263,7 +332,7 @@ def _verify_rows(
 
 
 def _verified_row(row: dict[str, Any], result: PairResult | None) -> dict[str, Any]:
-    asked = {name: row[name] for name in ("evaluation_set", "query_id", "image_id", "landmark_id")}
+    asked = {name: row[name] for name in _ASKED}
     if result is None:
         nothing = {"n_matches": 0, "n_inliers": 0, "score": 0.0, "geometry": "none", "matrix": None}
         return {**asked, **nothing, "status": "unreadable"}

@@ -269,4 +269,4 @@ def _restore(path: Path, learner: Learner, optimiser: torch.optim.Optimizer) -> 
     except Exception as error:  # torch.load raises nearly every kind on damaged bytes
         raise ArtifactError(
             f"{path} can't be read ({type(error).__name__}); delete it, and the training begins anew"
-        ) from None
+        ) from error

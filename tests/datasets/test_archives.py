@@ -90,7 +90,7 @@ def test_missing_archive(tmp_path):
 
 
 def test_an_archive_that_is_a_folder(tmp_path):
-    with pytest.raises(DataError, match="directory"):
+    with pytest.raises(DataError, match="can't be read: Is a directory; mend the disk, the network or the permissions"):
         index_archive(tmp_path)
 
 

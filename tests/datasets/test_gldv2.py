@@ -204,10 +204,10 @@ def test_lists_of_a_release(make, tmp_path):
 
 
 BAD_ROWS = {
-    "": "is empty|lacks landmark_id, images",
+    "": r"line 1: expected the column\(s\) landmark_id, images; found nothing",
     "landmark_id,images\n": "the training set is empty: no row follows the header; fetch it again",
-    "landmark,images\n1,0f0e0d0c0b0a0908\n": r"row 1: the header 'landmark,images' lacks landmark_id; fetch",
-    "landmark_id,images,images\n1,0f0e0d0c0b0a0908,a\n": "row 1: .* names a column twice",
+    "landmark,images\n1,0f0e0d0c0b0a0908\n": r"line 1: expected the column\(s\) landmark_id; found landmark, images",
+    "landmark_id,images,images\n1,0f0e0d0c0b0a0908,a\n": "line 1: column images is there more than once",
     f"landmark_id,images\n1,{HEX}\nx12,{DIGITS}\n": r"row 3: landmark_id 'x12' is not a whole number; fetch it again",
     f"landmark_id,images\n1.0,{HEX}\n": r"row 2: landmark_id '1.0' is not a whole number",
     f"landmark_id,images\n007,{HEX}\n": r"row 2: landmark_id '007' is not a whole number",
@@ -218,9 +218,10 @@ BAD_ROWS = {
     f"landmark_id,images\n1,{HEX}0\n": r"row 2: '0f0e0d0c0b0a09080' is not an image id",
     f"landmark_id,images\n1,{HEX}\n2,{DIGITS} {HEX}\n": rf"row 3: image id {HEX} stands already at .*row 2; keep",
     f"landmark_id,images\n1,{HEX}\n1,{DIGITS}\n": r"row 3: landmark_id 1 stands already at .*row 2",
-    f"landmark_id,images\n1,{HEX}\n2,{DIGITS},x\n": r"row 3: 2 cells expected, 3 found; fetch it again",
-    f"landmark_id,images\n1,{HEX}\n\n2,{DIGITS}\n": r"row 3: landmark_id '' is not a whole number",
-    f'landmark_id,images\n1,"{HEX}\n2,{DIGITS}\n': r"row 2: the cell images goes over several lines; look for",
+    f"landmark_id,images\n1,{HEX}\n2,{DIGITS},x\n": r"line 3: 3 cells where the header has 2; fetch it again",
+    f"landmark_id,images\n1,{HEX}\n\n\n02,{DIGITS}\n": r"row 5: landmark_id '02' is not a whole number",
+    f'landmark_id,images\n1,"{HEX}\n2,{DIGITS}\n': r"line 2: not CSV: unexpected end of data; look for a quote that",
+    f'landmark_id,images\n1,"{HEX}\n2,{DIGITS}"\n': r"row 2: the cell images goes over several lines; look for",
     b"landmark_id,images\n1,\xff\xfe\n": r"not a readable CSV file",
     b"\xff\xfe\n1,a\n": r"not a readable CSV file",
 }
@@ -238,7 +239,7 @@ def test_bad_lists(make, tmp_path, content, message):
     [
         ("landmark_id,category\n1,a\n1,b\n", "row 3: landmark_id 1 stands already"),
         ("landmark_id,category\nx,a\n", "row 2: landmark_id 'x' is not a whole number"),
-        ("landmark_id\n1\n", "row 1: the header 'landmark_id' lacks category"),
+        ("landmark_id\n1\n", r"line 1: expected the column\(s\) category; found landmark_id"),
     ],
 )
 def test_bad_category_lists(make, tmp_path, content, message):

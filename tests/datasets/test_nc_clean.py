@@ -26,7 +26,7 @@ def test_lines_are_photos(make, tmp_path):
     ("content", "message"),
     [
         ("", r"annotation_clean_train\.txt: the training set is empty; fetch the list again"),
-        (b"\xff\xff", r"annotation_clean_train\.txt: can't be read .*utf-8"),
+        (b"\xff\xff", r"annotation_clean_train\.txt: can't be read .byte 0xFF in line 1 is not UTF-8"),
         (
             f"{LINES[0]}\nhttp://x 1 2 3\n",
             r"row 2: an address, a class and a box x1 x2 y1 y2 are expected, found 'http://x",

@@ -4,6 +4,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutate import mutations, within
 
 from overlap.datasets.pickles import read_plain_pickle
 from overlap.errors import DataError
@@ -63,8 +64,9 @@ def test_every_way_to_name_code_is_refused(tmp_path, content):
         b"\x80\x05\x96" + struct.pack("<Q", 2**36) + b".",
         b"P1\n.",
         b"\x80\x63.",
+        b"\x80\x04\x95" + struct.pack("<Q", 2**36) + b"].",
     ],
-    ids=["empty", "cut", "huge bytes", "persistent id", "protocol"],
+    ids=["empty", "cut", "huge bytes", "persistent id", "protocol", "frame"],
 )
 def test_damaged_pickles(tmp_path, content):
     (tmp_path / "bad.pkl").write_bytes(content)
@@ -87,3 +89,40 @@ def test_missing_large_and_unreadable_files(tmp_path):
         read_plain_pickle(tmp_path / "large.pkl", remedy="fetch it", limit_bytes=99)
     with pytest.raises(DataError, match=r"can't be read \(Is a directory\); fetch it"):
         read_plain_pickle(tmp_path, remedy="fetch it")
+
+
+def nested(steps: bytes) -> bytes:
+    """Put a tuple of the same tuple twice, 60 deep, where the steps have a mark: hashing it takes 2 ** 60 steps."""
+    tuples = b"".join(b"q%ch%ch%c\x86" % (depth, depth, depth) for depth in range(60))
+    return b"\x80\x04" + steps.replace(b"?", b")" + tuples)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [b"}?Ns.", b"}(?Nu.", b"(?Nd.", b"\x8f(?\x90.", b"(?\x91."],
+    ids=["setitem", "setitems", "dict", "additems", "frozenset"],
+)
+def test_tuples_in_tuples_are_not_hashed(tmp_path, steps):
+    (tmp_path / "bad.pkl").write_bytes(nested(steps))
+    with (
+        within(2),
+        pytest.raises(DataError, match=r"not a whole pickle \(UnpicklingError: a tuple is a key, or in a "),
+    ):
+        read_plain_pickle(tmp_path / "bad.pkl", remedy="fetch it")
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("n", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_damaged_pickles_are_read_as_python_reads_them_or_refused(tmp_path, protocol, n):
+    gnd = [{"bbx": [1.5, 2, 30, 40], "easy": [0, 2], "hard": [1], "junk": []}] * 3
+    good = {"imlist": [f"photo_{row}" for row in range(9)], "qimlist": ["q_1", "q_2", "q_3"], "gnd": gnd}
+    path = tmp_path / "bad.pkl"
+    for content in mutations(pickle.dumps(good, protocol=protocol), n=n, seed=0):
+        path.write_bytes(content)
+        with within(2):
+            try:
+                found = read_plain_pickle(path, remedy="fetch it")
+            except DataError as error:
+                assert "bad.pkl: " in str(error)  # noqa: PT017
+                continue
+        assert repr(found) == repr(pickle.loads(content, encoding="utf-8"))

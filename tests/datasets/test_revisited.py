@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutate import mutations, within
 
 from overlap.datasets.revisited import CORRUPT_PARIS, count_revisited, list_revisited, read_classic, read_revisited
 from overlap.errors import DataError
@@ -95,6 +96,7 @@ BAD = [
     ({"imlist": "abc"}, r"imlist: a list of photo names is expected"),
     ({"imlist": ["a", 3]}, r"imlist: a list of photo names is expected"),
     ({"imlist": ["a", "../b"]}, r"imlist\[1\]: the path '\.\./b' leaves the set's folder; give it relative"),
+    ({"imlist": ["\ud800"]}, r"imlist\[0\]: the name '\\ud800' is no text that UTF-8 can hold; fetch"),
     ({"imlist": ["/a"]}, r"imlist\[0\]: the path '/a' leaves"),
     ({"qimlist": ["c:\\a"]}, r"qimlist\[0\]: the path 'c:\\\\a' leaves"),
     ({"qimlist": [""]}, r"qimlist\[0\]: the path '' leaves"),
@@ -102,10 +104,11 @@ BAD = [
     ({"gnd": [_query()]}, r"gnd: a list of one dict for each of the 2 queries is expected"),
     ({"gnd": {}}, r"gnd: a list of one dict for each of the 2 queries is expected"),
     ({"qimlist": [], "gnd": []}, r"the evaluation set has no queries; fetch it again"),
-    ({"gnd": [_query(), 3]}, r"gnd\[1\] \(q_2\): 'bbx' must be four finite numbers x0 y0 x1 y1, found None"),
+    ({"gnd": [_query(), 3]}, r"gnd\[1\] \(q_2\): a dict with easy, hard and junk is expected, found 3"),
     ({"gnd": [_query(bbx=[0, 0, 1]), _query()]}, r"gnd\[0\] \(q_1\): 'bbx' must be four finite numbers"),
     ({"gnd": [_query(bbx=[0, 0, 1, "2"]), _query()]}, r"'bbx' must be four finite numbers"),
     ({"gnd": [_query(bbx=[0, 0, 1, float("inf")]), _query()]}, r"'bbx' must be four finite numbers"),
+    ({"gnd": [_query(bbx=[0, 0, 1, 10**400]), _query()]}, r"'bbx' must be four finite numbers"),
     ({"gnd": [_query(bbx=[0, 0, True, 2]), _query()]}, r"'bbx' must be four finite numbers"),
     ({"gnd": [_query(bbx=[5, 0, 5, 2]), _query()]}, r"gnd\[0\] \(q_1\): the box 5 0 5 2 is empty; x0 < x1 and y0 < y1"),
     ({"gnd": [_query(bbx=[0, 3, 5, 2]), _query()]}, r"the box 0 3 5 2 is empty"),
@@ -128,7 +131,45 @@ def test_bad_structure(make, tmp_path, change, message):
     )
     make.revisited(tmp_path, whole)
     with pytest.raises(DataError, match=message):
-        count_revisited(tmp_path, name="set")
+        read_revisited(tmp_path, name="set")
+
+
+def without_boxes(truth):
+    return {**truth, "gnd": [{key: value for key, value in entry.items() if key != "bbx"} for entry in truth["gnd"]]}
+
+
+def test_boxes_are_asked_for_only_where_they_are_used(make, tmp_path):
+    make.revisited(tmp_path, without_boxes(make.truth()))
+    found = read_revisited(tmp_path, name="set", boxes=False)
+    assert found.queries["crop_px"].null_count == 2
+    assert found.queries.schema == IMAGES
+    assert count_revisited(tmp_path, name="set") == 2
+    assert list_revisited(tmp_path, name="set")[:2] == ("q_1", "q_2")
+    with pytest.raises(DataError, match=r"gnd\[0\] \(q_1\): 'bbx' must be four finite numbers x0 y0 x1 y1, found None"):
+        read_revisited(tmp_path, name="set")
+
+
+def test_what_is_found_is_shown_in_short(make, tmp_path):
+    box = []
+    for _ in range(60):
+        box = [box, box]
+    make.revisited(tmp_path, make.truth(gnd=[_query(bbx=box), _query()]))
+    with within(2), pytest.raises(DataError, match=r"'bbx' must be four finite numbers .*, found \[\[\[.{0,99}$"):
+        read_revisited(tmp_path, name="set")
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_damaged_ground_truth_is_a_set_or_refused_in_one_sentence(make, tmp_path, n):
+    good = pickle.dumps(make.truth(), protocol=2)
+    for content in mutations(good, n=n, seed=1):
+        make.write(tmp_path / "gnd_set.pkl", content)
+        with within(2):
+            try:
+                found = read_revisited(tmp_path, name="set")
+            except DataError as error:
+                assert "gnd_set.pkl" in str(error)  # noqa: PT017
+                continue
+        assert len(found.ground_truth) == found.queries.num_rows
 
 
 CLASSIC = {

@@ -10,8 +10,8 @@ from overlap.datasets.table import count_table, read_table_evaluation, read_tabl
 from overlap.errors import DataError
 from overlap.tables import IMAGES, LANDMARKS
 
-cells = st.text("012e-é ,\"'=", min_size=1, max_size=6)
-rows = st.lists(st.tuples(cells, st.integers(-(2**40), 2**40)), min_size=1, max_size=6, unique_by=lambda row: row[0])
+cells = st.text("012e-é ,\"'=", min_size=1, max_size=6).filter(lambda text: text == text.strip())
+rows = st.lists(st.tuples(cells, st.integers(0, 2**40)), min_size=1, max_size=6, unique_by=lambda row: row[0])
 
 
 def write_table(path: Path, header, lines):
@@ -82,7 +82,10 @@ TRAIN = "image_id,path,landmark_id,landmark_name\n"
     ("content", "message"),
     [
         (TRAIN, r"t\.csv: the training set is empty: no row follows the header; mend the table"),
-        ("image_id,path\na,a.jpg\n", r"t\.csv row 1: the header 'image_id,path' lacks landmark_id; mend the table"),
+        (
+            "image_id,path\na,a.jpg\n",
+            r"t\.csv line 1: expected the column\(s\) landmark_id; found image_id, path; mend the table",
+        ),
         (TRAIN + "a,a.jpg,1,\n,b.jpg,1,\n", r"t\.csv row 3: the image_id is empty; mend the table"),
         (
             TRAIN + "a,a.jpg,1,\na,b.jpg,1,\n",
@@ -96,7 +99,7 @@ TRAIN = "image_id,path,landmark_id,landmark_name\n"
         (TRAIN + "a,..\\a.jpg,1,\n", r"t\.csv row 2: the path .* leaves the set's folder"),
         (TRAIN + "a,/etc/passwd,1,\n", r"t\.csv row 2: the path '/etc/passwd' leaves the set's folder"),
         (TRAIN + "a,,1,\n", r"t\.csv row 2: the path '' leaves the set's folder"),
-        (TRAIN + "a,a.jpg,1\n", r"t\.csv row 2: 4 cells expected, 3 found; mend the table"),
+        (TRAIN + "a,a.jpg,1\n", r"t\.csv line 2: 3 cells where the header has 4; mend the table"),
         (TRAIN + 'a,"a\n.jpg",1,\n', r"t\.csv row 2: the cell path goes over several lines; look for a quote"),
     ],
 )
@@ -124,6 +127,9 @@ BOXED = "image_id,path,x0,y0,x1,y1\n"
         (BOXED + "a,a.jpg,,,,\nb,b.jpg,1,,3,4\n", r"t\.csv row 3: 1,,3,4 is no box"),
         (BOXED + "a,a.jpg,3,2,1,4\n", r"t\.csv row 2: 3,2,1,4 is no box"),
         (BOXED + "a,a.jpg,1,2,nan,4\n", r"t\.csv row 2: 1,2,nan,4 is no box"),
+        (BOXED + "a,a.jpg,1,2,1_0,4\n", r"t\.csv row 2: 1,2,1_0,4 is no box"),
+        (BOXED + "a,a.jpg,1,2,٣,4\n", r"t\.csv row 2: 1,2,٣,4 is no box"),
+        (BOXED + "a,a.jpg,1,2,1e999,4\n", r"t\.csv row 2: 1,2,1e999,4 is no box"),
         (BOXED + "a,a.jpg,1,2,inf,4\n", r"t\.csv row 2: 1,2,inf,4 is no box"),
         (BOXED + "a,a.jpg,-inf,2,5,4\n", r"t\.csv row 2: -inf,2,5,4 is no box"),
     ],

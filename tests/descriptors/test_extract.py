@@ -123,7 +123,7 @@ def test_unreadable_photos_are_left_out_and_listed(rows: list[dict[str, object]]
         assert described.descriptors.image_ids == ["0", "3"]
         listed = described.quarantine.to_pylist()
         assert [(row["image_id"], row["source"]) for row in listed] == [("x1", "s"), ("x2", "s")]
-        assert listed[0]["reason"].startswith(f"{tmp_path}/bad.jpg: the JPEG is truncated or damaged")
+        assert listed[0]["reason"].startswith(f"{tmp_path}/bad.jpg: not a JPEG that can be opened")
         assert "gone.jpg: can't be read: No such file" in listed[1]["reason"]
 
 
@@ -195,7 +195,7 @@ def test_a_network_that_does_not_take_a_photo_s_size_quarantines_it_with_the_rea
 
 def test_a_network_that_refuses_a_batch_says_why(rows: list[dict[str, object]]) -> None:
     def refuse(batch: torch.Tensor) -> torch.Tensor:
-        raise DataError("the exported network takes no photo of 304 x 192 px")
+        raise ConfigError("the exported network takes no photo of 304 x 192 px")
 
-    with pytest.raises(ConfigError, match=r"^descriptors\.path: the exported network takes no photo of 304 x 192 px$"):
+    with pytest.raises(ConfigError, match=r"^the exported network takes no photo of 304 x 192 px$"):
         describe_batches(rows[:1], network=refuse, settings=DescriptorsConfig(device="cpu"))

@@ -18,6 +18,8 @@ from overlap.errors import ConfigError
         ),
         ("not (L['x'].size()[2] == 4 or Max(2, L['x'].size()[3]) == 2)", None, (1, 3, 5, 5), (1, 3, 5, 2)),
         ("L['x'].size()[2]**2 > math.floor(L['x'].size()[3] / 2)", None, (1, 3, 5, 5), (1, 3, 5, 60)),
+        ("math.trunc(torch.sym_float(L['x'].size()[2]) * 0.5) ** 2 == 4", None, (1, 3, 5, 5), (1, 3, 6, 5)),
+        ("torch._sym_sqrt(L['x'].size()[2]*L['x'].size()[3]) < 9.5", None, (1, 3, 9, 10), (1, 3, 10, 10)),
         ("100 // (L['x'].size()[2] - 5) > 1", None, (1, 3, 6, 6), (1, 3, 5, 5)),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from facade import draw_facade
 from kornia.feature import ALIKED, DISK
+from mutate import mutations, within
 
 from overlap.errors import ConfigError
 from overlap.features import learned
@@ -35,6 +36,21 @@ def test_statistics_of_batch_normalisation_may_not_be_missing():
     del state["block1.bn1.running_var"]
     with pytest.raises(ConfigError, match=r"1 weights are missing \(first: block1.bn1.running_var\), 0 are not"):
         fill_weights(ALIKED("aliked-n16"), state, where="file")
+
+
+@pytest.mark.parametrize("n", [10, pytest.param(1000, marks=pytest.mark.long)])
+def test_damaged_weights_are_loaded_or_refused_in_one_sentence(n, tmp_path):
+    path = tmp_path / "bad.pth"
+    torch.save(ALIKED("aliked-n16rot").state_dict(), path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    names = whole.index(b"block1.conv1.weight") + 4000  # what comes later is numbers, for the most part
+    for damaged in mutations(whole[:names], n=n, seed=0):
+        path.write_bytes(damaged + whole[names:])
+        with within(2):
+            try:
+                learned.load_aliked(path, keypoints=10, device="cpu")
+            except ConfigError as error:
+                assert "bad.pth" in str(error)  # noqa: PT017
 
 
 def test_disk_takes_the_published_layout(tmp_path):

@@ -65,9 +65,9 @@ def test_a_landmark_may_have_more_images_than_csv_takes_in_a_cell(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: expected one column landmark_id; found nothing"),
-        (b"id,images\n", "line 1: expected one column landmark_id; found id,images"),
-        (b"landmark_id,landmark_id\n", "line 1: expected one column landmark_id"),
+        (b"", r"line 1: expected the column\(s\) landmark_id; found nothing"),
+        (b"id,images\n", r"line 1: expected the column\(s\) landmark_id; found id, images"),
+        (b"landmark_id,landmark_id\n", "line 1: column landmark_id is there more than once"),
         (b"landmark_id,images\n1,a\nx12,b\n", "line 3: landmark_id 'x12' is not a whole number"),
         (b"landmark_id,images\n1.0,b\n", r"line 2: landmark_id '1\.0' is not a whole number"),
         (b"landmark_id,images\n1,a,b\n", "line 2: 3 cells where the header has 2"),

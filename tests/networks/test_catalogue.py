@@ -354,6 +354,16 @@ def test_every_method_s_checkpoint_loads_with_its_size(tmp_path: Path, method: s
         assert torch.equal(loaded(photos(2, 3, 64, 64)), network(photos(2, 3, 64, 64)))
 
 
+def test_weights_of_the_whole_network_start_a_training(tmp_path: Path) -> None:
+    source = build_network("cider_small", seed=9).state_dict()
+    torch.save({"state_dict": {f"model.{name}": value for name, value in source.items()}}, tmp_path / "whole.ckpt")
+    network = build_network("cider_small", seed=1)
+    load_trunk(network, tmp_path / "whole.ckpt")
+    assert all(torch.equal(value, source[name]) for name, value in network.state_dict().items())
+    with pytest.raises(ConfigError, match=r"whole.ckpt is not a checkpoint of the network: \d+ weights are missing"):
+        load_trunk(build_network("dolg_small"), tmp_path / "whole.ckpt")
+
+
 def test_a_trunk_s_published_weights_start_a_training(tmp_path: Path) -> None:
     source = build_network("gem_small", seed=9).get_submodule("trunk").state_dict()
     torch.save({**source, "fc.weight": torch.zeros(10, 64)}, tmp_path / "trunk.pth")

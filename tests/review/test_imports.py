@@ -2,21 +2,22 @@
 
 import re
 import sqlite3
+from heapq import merge
 
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from overlap.review.fate import Rule
 
+from overlap.decisions.rule import Rule
 from overlap.errors import ReviewError
 from overlap.review import schema
 from overlap.review.board import Order, read_board
-from overlap.review.chain import chained
+from overlap.review.chain import chained, find_breaks
 from overlap.review.desk import Desk, answer_task, next_task
-from overlap.review.imports import Source
+from overlap.review.imports import Source, find_changed_imports, read_entries
 from overlap.review.queue import item, sorted_items
-from overlap.review.store import _as_rows, _engine, _prepare_sqlite, open_store
-from overlap.review.votes import EPOCH, VOIDED, export_votes, import_votes, make_votes
+from overlap.review.store import _as_rows, _engine, _place, _prepare_sqlite, open_store
+from overlap.review.votes import EPOCH, VOIDED, claim_import, export_votes, import_votes, make_votes
 from overlap.tables import REVIEW_ITEMS, as_table
 
 HEADER = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
@@ -39,11 +40,15 @@ def vote(number, answer="same", reviewer="bob", supersedes=None):
     )
 
 
-@pytest.fixture
-def store(database):
+def filled(database):
     store = open_store(database)
     store.add_items(items())
     return store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return filled(tmp_path / "votes.sqlite")
 
 
 def bring(store, folder, *rows, name="votes.csv"):
@@ -59,7 +64,8 @@ def counting(store):
     return sorted((row["image_id"] or "", row["reviewer"], row["answer"]) for row in store.counting_votes().to_pylist())
 
 
-def test_a_void_import_counts_nowhere_and_stays_in_the_log(store, tmp_path):
+def test_a_void_import_counts_nowhere_and_stays_in_the_log(database, tmp_path):
+    store = filled(database)
     store.append_votes(vote(0))
     board = read_board(store, rule=Rule(), order=Order(gold_share=0))
     assert bring(store, tmp_path, *WRONG) == 3
@@ -159,31 +165,41 @@ def run_sql(store, *statements):
             connection.execute(sa.text(statement))
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        ("UPDATE imports SET who = 'eve' WHERE number = 1", "import 1 was changed"),
-        ("UPDATE imports SET after = 0 WHERE number = 1", "import 1 was changed"),
-        ("UPDATE voids SET reason = 'none'", "void 2 was changed"),
-        ("DELETE FROM voids", "vote 4 .* a vote before it is missing or new, or an import or void"),
-        (
-            "DELETE FROM imported WHERE vote_id = (SELECT max(vote_id) FROM imported WHERE import_number = 1)",
-            "its votes",
-        ),
-        ("INSERT INTO voids SELECT 4, 3, reason, who, at_ms, after, chain FROM voids", "void 4 was changed"),
-    ],
-)
-def test_the_audit_finds_what_went_around_the_guards(store, tmp_path, change, found):
+CHANGES = {
+    "UPDATE imports SET who = 'eve' WHERE number = 1": "import 1 was changed",
+    "UPDATE imports SET after = 0 WHERE number = 1": "import 1 was changed",
+    "UPDATE voids SET reason = 'none'": "void 2 was changed",
+    "DELETE FROM voids": "vote 4 .* a vote before it is missing or new, or an import or void",
+    "DELETE FROM imported WHERE vote_id = (SELECT max(vote_id) FROM imported WHERE import_number = 1)": "its votes are",
+    "INSERT INTO voids SELECT 4, 3, reason, who, at_ms, after, chain FROM voids": "void 4 was changed",
+}
+
+
+def test_the_database_refuses_to_change_an_import_and_the_audit_finds_who_went_around_that(database, tmp_path):
+    store = filled(database)
     bring(store, tmp_path, *WRONG)
     void(store, 1)
     bring(store, tmp_path, "s,q,photo3,3,ann,same")
+    for change in CHANGES:
+        if not change.startswith("INSERT"):
+            with pytest.raises(sa.exc.SQLAlchemyError, match="imports are append-only: declare one void with"):
+                run_sql(store, change)
     assert store.audit()[2] == []
-    if not change.startswith("INSERT"):
-        with pytest.raises(sa.exc.SQLAlchemyError, match="imports are append-only: declare one void with 'overlap vo"):
-            run_sql(store, change)
-    assert store.audit()[2] == []
-    run_sql(store, *without_guards(store), change)
-    assert any(re.search(found, text) for text in store.audit()[2])
+    run_sql(store, *without_guards(store))
+    for change, found in CHANGES.items():
+        with store.engine.connect() as connection, connection.begin() as transaction:
+            connection.execute(sa.text(change))
+            breaks = audit_within(store, connection)
+            transaction.rollback()
+        assert any(re.search(found, text) for text in breaks), change
+
+
+def audit_within(store, connection):
+    """Audit what a transaction sees."""
+    votes = map(dict, connection.execute(sa.select(schema.VOTE_LOG).order_by(schema.VOTE_LOG.c.sequence)).mappings())
+    n_votes, head = connection.execute(sa.select(schema.LOG_HEAD.c.n_votes, schema.LOG_HEAD.c.chain)).one()
+    breaks = find_breaks(merge(votes, read_entries(connection), key=_place), n_votes=n_votes, head=head)
+    return [*breaks, *find_changed_imports(connection)]
 
 
 def without_guards(store):
@@ -195,12 +211,24 @@ def without_guards(store):
     return [f"DROP TRIGGER {table}_append_only ON {table}" for table in ("imports", "voids", "imported")]
 
 
-def test_an_import_is_not_replaced(tmp_path):
-    store = open_store(tmp_path / "v.sqlite")
-    store.add_items(items())
+def test_an_import_of_before_imports_were_written_down_is_named_by_its_file(store, tmp_path):
+    store.append_votes(vote(0, reviewer="ann"))
+    (tmp_path / "old.csv").write_text("\n".join([HEADER, *WRONG[:2], "s,q,photo1,1,ann,same", ""]))
+    import_votes(store, tmp_path / "old.csv")
+    (tmp_path / "old.csv").write_text("\n".join([HEADER, *WRONG[:2], "s,q,photo2,2,ann,same", ""]))
+    assert claim_import(store, tmp_path / "old.csv", source=Source("old.csv", "", "lea", 7)) == 1
+    assert void(store, 1) == 2
+    assert counting(store) == [("photo1", "ann", "same")]
+    assert store.read_items().equals(items())
+    assert store.audit()[2] == []
+    with pytest.raises(ReviewError, match=r"old\.csv holds no vote that is in the log and came with none"):
+        claim_import(store, tmp_path / "old.csv", source=Source("old.csv", "", "lea", 7))
+
+
+def test_an_import_is_not_replaced(store, tmp_path):
     bring(store, tmp_path, *WRONG)
     void(store, 1)
-    with sqlite3.connect(tmp_path / "v.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "votes.sqlite") as connection:
         for table in ("imports", "voids", "imported"):
             with pytest.raises(sqlite3.IntegrityError, match="imports are append-only"):
                 connection.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")

@@ -91,7 +91,7 @@ def test_votes_on_what_is_there_are_taken(store, tmp_path):
         ),
         (
             "roxford5k,all_souls_1,0123456789abcdef,-7,a,same,,",
-            "landmark_id '-7' is not a whole number; it is written in",
+            "landmark_id '-7' is not a whole number; ids of landmarks",
         ),
         (",,,-41,a,same,,", "landmark_id '-41' is not a whole number"),
         (",,,041,a,same,,", "landmark_id '041' is not a whole number"),

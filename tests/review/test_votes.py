@@ -83,7 +83,9 @@ def test_times_are_read_with_and_without_zone(store, tmp_path):
     assert set(store.read_votes()["voted_at"].to_pylist()) == {datetime(2026, 1, 31, 12, tzinfo=UTC)}
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.text("'=+-@\t\r\n,\"", max_size=4)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4) | st.text(
+    "'=+-@\t\r\n,\"", max_size=4
+)
 names = texts.filter(lambda text: text and text == text.strip())
 instants = st.datetimes(datetime(1960, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 said = st.tuples(
@@ -212,3 +214,9 @@ def test_simulated_votes_are_stored_once(store):
     votes = simulate_votes(QUEUE, TRUTH, seed=0)
     assert store.append_votes(votes) == 15
     assert store.append_votes(votes) == 0
+
+
+def test_a_note_holds_no_nul_for_no_file_and_no_postgresql_takes_one():
+    vote = make_votes(QUEUE.slice(0, 1), ["same"], reviewer="ann", voted_at=EPOCH, note="a\0b")
+    assert vote["note"].to_pylist() == ["ab"]
+    assert make_votes(QUEUE.slice(0, 1), ["same"], reviewer="ann", voted_at=EPOCH, note="\0")["note"].null_count == 1

@@ -247,18 +247,23 @@ def test_a_large_body_is_refused_before_it_is_read(world, server):
             assert one.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def stream(world, server, **more):
-    """Open the WebSocket as a page of the app does, with the cookie of a new session of Cyd."""
-    with client(server) as cyd:
-        enter(cyd, world, "Cyd")
-        cookie = f"overlap_session={cyd.cookies['overlap_session']}"
-    headers = {"Cookie": cookie} | more
-    return connect(f"{server.url.replace('http', 'ws')}/_stcore/stream", proxy=None, additional_headers=headers)
+@pytest.fixture(scope="module")
+def cookie(world, server):
+    """Return the header of a session of Ann."""
+    with client(server) as ann:
+        enter(ann, world, "Ann")
+        return {"Cookie": f"overlap_session={ann.cookies['overlap_session']}"}
+
+
+def stream(server, cookie, **more):
+    """Open the WebSocket as a page of the app does."""
+    address = f"{server.url.replace('http', 'ws')}/_stcore/stream"
+    return connect(address, proxy=None, additional_headers=cookie | more)
 
 
 @pytest.mark.parametrize("message", [b"\0" * LARGE, "text"], ids=["large", "text"])
-def test_a_message_that_no_page_sends_closes_the_websocket(world, server, message):
-    with stream(world, server, Origin=server.url) as page:
+def test_a_message_that_no_page_sends_closes_the_websocket(world, server, cookie, message):
+    with stream(server, cookie, Origin=server.url) as page:
         with suppress(ConnectionClosed):
             page.send(message)
         with pytest.raises(ConnectionClosed):
@@ -266,7 +271,7 @@ def test_a_message_that_no_page_sends_closes_the_websocket(world, server, messag
     assert "Traceback" not in world.config.with_suffix(".log").read_text()
 
 
-def test_only_pages_of_the_app_may_write(world, server):
+def test_only_pages_of_the_app_may_write(world, server, cookie):
     port = server.url.rsplit(":", 1)[1]
     foreign = ("http://evil.example", "null", "http://127.0.0.1", f"http://127.0.0.1.evil:{port}", "http://[", "")
     with client(server) as cyd:
@@ -275,14 +280,18 @@ def test_only_pages_of_the_app_may_write(world, server):
             for path in ("/api/task", "/login", "/logout", "/_stcore/upload_file/a/b"):
                 check_refused(cyd.post(path, json={}, headers={**headers, "Origin": origin}), 403)
             with pytest.raises(InvalidStatus):
-                stream(world, server, Origin=origin)
+                stream(server, cookie, Origin=origin)
         for site in ("cross-site", "same-site", "same-origin"):  # a browser says the origin with it
             check_refused(cyd.post("/api/task", json={}, headers={**headers, "Sec-Fetch-Site": site}), 403)
         mine = {**headers, "Origin": server.url, "Sec-Fetch-Site": "same-origin"}
         assert cyd.post("/api/task", json={}, headers=mine).status_code == 200
+        through_tls = {"Origin": server.url.replace("http:", "https:")}
+        for origin, word in ((through_tls, True), ({"Origin": server.url}, False)):
+            entered = cyd.post("/login", data={"token": world.tokens["Cyd"]}, headers=origin)
+            assert ("Secure" in entered.headers["set-cookie"]) == word
     with pytest.raises(InvalidStatus):
-        stream(world, server)
-    with stream(world, server, Origin=server.url):
+        stream(server, cookie)
+    with stream(server, cookie, Origin=server.url):
         pass
 
 

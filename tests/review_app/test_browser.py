@@ -106,6 +106,7 @@ def test_three_reviewers_and_a_killed_server_lead_to_the_expected_list(world, ch
         publish(world)
         take_screenshots(people[0])
         check_download(people[0])
+        check_another_tab(people[0], world)
     assert removed(world) == expected(world)
     summary = summarise(open_desk(world.loaded).board, confirms=store.read_gold()[1])
     assert summary.n_answers < summary.n_full / 2
@@ -152,6 +153,18 @@ def check_download(person):
     with person.page.expect_download() as download:
         link.click()
     assert Path(download.value.path()).read_bytes().startswith(b"landmark_id,images")
+
+
+def check_another_tab(lead, world):
+    """A page that was open when its reader logged out elsewhere changes nothing and shows nothing any more."""
+    lead.page.goto(f"{lead.url}/adjudicate")
+    button = lead.page.get_by_role("button", name="Second look").first
+    button.wait_for(timeout=30_000)
+    assert lead.context.request.get(f"{lead.url}/logout").ok
+    button.click()
+    lead.page.get_by_text("Log in with a personal token").wait_for(timeout=30_000)
+    assert lead.page.get_by_role("button", name="Second look").count() == 0
+    assert open_desk(world.loaded).board.looks == {}
 
 
 def expected(world):

@@ -14,7 +14,7 @@ from overlap.review.reviewers import add_reviewer, find_by_email, revoke_reviewe
 from overlap.review.store import open_store
 from overlap.steps.review import open_reviews
 from review_app.access import make_ticket
-from review_app.oidc import check_auth, check_closed, email_of, is_over
+from review_app.oidc import check_auth, check_closed, check_toml, email_of, is_over
 
 ANN = {"email": "Ann@Example.org", "email_verified": True, "name": "Ann"}
 
@@ -263,3 +263,20 @@ def test_files_with_secrets_are_closed_to_other_people(tmp_path):
         check_closed(tmp_path / "secrets.toml")
     (tmp_path / "secrets.toml").chmod(0o640)
     check_closed(tmp_path / "secrets.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("\ufeff[auth]".encode(), "begins with a byte-order mark, which Streamlit does not read; save it without one"),
+        (
+            "[auth]".encode("utf-16"),
+            "can't be read as TOML: the file is UTF-16, and UTF-8 is expected; save",
+        ),
+        (b"[auth", r"can't be read as TOML: Expected '\]' at the end of a table declaration"),
+    ],
+)
+def test_secrets_that_streamlit_can_not_read_are_said(tmp_path, content, message):
+    (tmp_path / "secrets.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"secrets\.toml " + message):
+        check_toml(tmp_path / "secrets.toml")

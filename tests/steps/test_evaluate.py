@@ -125,6 +125,24 @@ def test_saved_matrices_get_the_reference_s_figures(saved: Path, run: Run, capfd
     assert scores[0]["n_queries"] == "3"
 
 
+def test_saved_matrices_need_no_boxes(saved: Path, run: Run, capfd) -> None:
+    run(*matrices(saved), "--out", saved / "with.csv")
+    content = pickle.loads((saved / "gnd_tiny.pkl").read_bytes())
+    for entry in content["gnd"]:
+        del entry["bbx"]
+    (saved / "gnd_tiny.pkl").write_bytes(pickle.dumps(content))
+    assert run(*matrices(saved), "--out", saved / "without.csv") == 0
+    assert (saved / "with.csv").read_bytes() == (saved / "without.csv").read_bytes()
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e20])
+def test_the_scale_of_matrices_changes_no_figure(saved: Path, run: Run, capfd, scale: float) -> None:
+    run(*matrices(saved), "--out", saved / "before.csv")
+    np.save(saved / "x.npy", np.load(saved / "x.npy").astype(np.float32) * np.float32(scale))
+    assert run(*matrices(saved), "--out", saved / "after.csv") == 0
+    assert (saved / "before.csv").read_bytes() == (saved / "after.csv").read_bytes()
+
+
 def test_a_protocol_without_positives_is_blank(saved: Path, run: Run, capfd) -> None:
     path = saved / "gnd_tiny.pkl"
     content = pickle.loads(path.read_bytes())

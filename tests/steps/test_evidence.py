@@ -149,7 +149,7 @@ def test_every_removed_and_every_suspicious_landmark_has_its_evidence(made):
     credited = {pair["image_id"]: pair["credit"] for pair in gate["pairs"]}
     assert credited["0000000000000000"]["author"] == "Doe & Co"
     assert credited["0000000000000001"] is None
-    assert (other["removed"], other["reason"]) == (False, "verified by geometry, but no reviewer confirmed it")
+    assert (other["removed"], other["reason"]) == (False, "2 items: 2 open")
     assert other["pairs"][0]["answers"] == {"different": 1} or other["pairs"][1]["answers"] == {"different": 1}
     assert (tower["pairs"], tower["answers"], len(tower["photos"])) == ([], {"same": 1}, 2)
 

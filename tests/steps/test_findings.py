@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from overlap.config import load_config
+from overlap.errors import ConfigError
 from overlap.images import encode_jpeg
+from overlap.steps import findings
 from overlap.steps.findings import measure_impact
 from overlap.steps.impact import study_impact
 from overlap.store import Store
@@ -159,3 +161,15 @@ def test_a_second_run_trains_nothing_again(study):
     assert any("loss" in line for line in said[0])
     assert not any("loss" in line for line in said[1])
     assert len(list((Store(config.store).root / "trained").iterdir())) == 8
+
+
+def test_results_that_would_have_no_place_are_refused_before_anything_is_trained(
+    tiny_photos, open_quietly, monkeypatch
+):
+    monkeypatch.setattr(findings, "study_impact", lambda run: pytest.fail("it was trained"))
+    config = load_config(tiny_photos / "config.toml", ["impact.out=train_clean.csv"])
+    with open_quietly(config) as run:
+        with pytest.raises(
+            ConfigError, match=r"impact\.out: .*train_clean\.csv can't be made: File exists; name another"
+        ):
+            measure_impact(run)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import threading
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +13,7 @@ from overlap.cli.main import app
 from overlap.config import load_config
 from overlap.errors import DataError, ReviewError
 from overlap.manifests.verify import verify_release
+from overlap.review.votes import import_votes
 from overlap.steps import review as steps
 
 HEADER = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer,voted_at"
@@ -126,3 +129,37 @@ def test_who_has_no_name_here_is_a_number(world, monkeypatch):
     monkeypatch.setattr(steps.getpass, "getuser", unknown)
     bring(world, ",,,2,bob,same,")
     assert steps.open_reviews(load_config(world / "config.toml")).imports()[-1].source.who.startswith("user ")
+
+
+def test_votes_may_come_through_a_pipe(world):
+    os.mkfifo(world / "pipe")
+    writer = threading.Thread(target=(world / "pipe").write_text, args=(f"{HEADER}\n,,,2,bob,same,\n",))
+    writer.start()
+    assert "1 votes added" in run("votes", "import", world / "pipe", "-c", world / "config.toml")
+    writer.join()
+
+
+def test_a_file_that_is_closed_to_the_user_is_named(world, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(steps, "sha256", closed)
+    with pytest.raises(
+        DataError, match=r"votes\.csv can't be read: Permission denied; let the user who runs this read"
+    ):
+        run("votes", "import", world / "votes.csv", "-c", world / "config.toml")
+
+
+def test_a_reason_in_another_encoding_than_the_terminal_s_is_kept_as_far_as_it_goes(world):
+    run("votes", "void", "1", "--reason", "Stra\udcdfe", "-c", world / "config.toml")
+    assert "void: Stra?e" in run("votes", "imports", "-c", world / "config.toml")
+
+
+def test_an_import_older_than_the_list_is_named_by_its_file(world):
+    (world / "old.csv").write_text(f"{HEADER}\ntiny,q,{PHOTOS[3]},2,ann,same,\n")
+    import_votes(steps.open_reviews(load_config(world / "config.toml")), world / "old.csv")
+    said = run("votes", "void", world / "old.csv", "--reason", "of another set", "-c", world / "config.toml")
+    assert "import 2 is void: 1 votes count no more" in said
+    assert removed(publish(world)) == ["1"]
+    with pytest.raises(DataError, match=r"none\.csv can't be read: No such file"):
+        run("votes", "void", "none.csv", "--reason", "x", "-c", world / "config.toml")

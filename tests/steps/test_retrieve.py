@@ -5,12 +5,26 @@ import pytest
 import torch
 
 from overlap.config import DescriptorsConfig, load_config
+from overlap.errors import ConfigError, DataError
 from overlap.steps import retrieve
 
 
 class Mean(torch.nn.Module):
     def forward(self, photos):
         return photos.mean(dim=(2, 3)) * 2
+
+
+def test_a_program_that_takes_other_sizes_is_refused_when_it_is_opened(tmp_path, monkeypatch):
+    class Square:
+        def fit(self, size_px):
+            if size_px != (640, 640):
+                raise DataError(f"no photo of {size_px}")
+
+    path = tmp_path / "n.pt2"
+    path.touch()
+    monkeypatch.setattr(retrieve, "load_exported", lambda *_, **__: Square())
+    with pytest.raises(ConfigError, match=r"^descriptors\.path: no photo of \(640, 480\)$"):
+        retrieve._open_network(DescriptorsConfig(kind="exported", path=path, size_px=640), device="cpu")
 
 
 @pytest.mark.long

@@ -1,11 +1,13 @@
 """Reviewers and the audit from the command line."""
 
+import socket
 import sqlite3
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
-from overlap.cli.main import app
+from overlap.cli.main import app, main
 from overlap.config import load_config
 from overlap.errors import CheckError, ConfigError
 from overlap.review.queue import item
@@ -61,5 +63,32 @@ def test_the_app_names_what_is_not_installed(config, monkeypatch):
 def test_the_app_takes_the_process_over_with_config_and_overrides(config, monkeypatch):
     called = []
     monkeypatch.setattr(steps.os, "execv", lambda path, words: called.append(words))
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     run("review", "--config", config, "--set", "review.port=8600")
     assert called[0][1:] == ["-m", "review_app.serve", "--config", str(config), "--set", "review.port=8600"]
+    assert steps.os.environ["PYTHONIOENCODING"] == "utf-8:backslashreplace"
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def test_the_app_on_a_port_that_is_taken_says_so_and_nothing_else(config, monkeypatch, capsys, host, family):
+    monkeypatch.setattr(steps.os, "execv", lambda path, words: pytest.fail("the app was started"))
+    try:
+        other = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with other:
+        port = f"review.port={other.getsockname()[1]}"
+        monkeypatch.setattr(
+            sys, "argv", ["overlap", "review", "-c", str(config), "--set", port, "--set", f"review.address={host}"]
+        )
+        with pytest.raises(SystemExit) as ended:
+            main()
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out, shown.err.count("\n")) == (2, "", 1)
+    assert "another program answers there already; end it, or choose another port" in shown.err
+
+
+@pytest.mark.parametrize("port", [0, 70000])
+def test_a_port_that_is_none_is_named(config, port):
+    with pytest.raises(ConfigError, match=rf"review\.port: Input should be .* \(found {port}\)"):
+        run("review", "--config", config, "--set", f"review.port={port}")

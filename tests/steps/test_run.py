@@ -3,14 +3,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from overlap.config import Config, load_config
 from overlap.errors import ArtifactError, ConfigError
+from overlap.steps.declared import settings_of
 from overlap.steps.run import (
     Run,
     Shard,
     cut,
+    cut_photos,
     find_current,
     hash_file,
     is_current,
@@ -21,7 +25,6 @@ from overlap.steps.run import (
     recorded,
     require_out,
     run_shards,
-    settings_of,
     shard_folders,
 )
 from overlap.store import write_json
@@ -50,6 +53,33 @@ def test_cut_keeps_order_and_bounds_the_size():
     assert [len(part) for part in cut(list(range(5000)), 100)] == [100] * 50
     assert [number for part in cut(list(range(100)), 30) for number in part] == list(range(100))
     assert cut([], 10) == []
+
+
+def photo(number: int, archives: int) -> dict[str, object]:
+    archive = f"images_{number % archives}.tar" if archives else None
+    return {"source": "s", "image_id": f"{number:016x}", "archive": archive}
+
+
+def names(parts: list[list[dict[str, object]]]) -> set[tuple[object, ...]]:
+    return {tuple(row["image_id"] for row in part) for part in parts}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.integers(0, 10_000), max_size=120), st.integers(0, 10_000), st.integers(1, 30), st.integers(0, 3))
+def test_photos_are_cut_by_the_photo_and_one_more_changes_two_shards_at_most(numbers, more, at_most, archives):
+    rows = [photo(number, archives) for number in sorted(numbers)]
+    parts = cut_photos(rows, at_most)
+    assert sorted(row["image_id"] for part in parts for row in part) == [row["image_id"] for row in rows]
+    assert all(0 < len(part) <= at_most for part in parts)
+    assert all(len({row["archive"] for row in part}) == 1 for part in parts)
+    assert names(cut_photos(rows[::-1], at_most)) == names(parts)
+    grown = cut_photos([photo(more, archives), *rows], at_most) if more not in numbers else parts
+    assert len(names(grown) - names(parts)) <= 2
+
+
+def test_a_small_set_is_cut_for_several_workers():
+    assert len(cut_photos([photo(number, 0) for number in range(500)], 1000)) == 16
+    assert len(cut_photos([photo(number, 2) for number in range(500)], 1000)) == 2
 
 
 def test_only_missing_shards_are_done(run: Run):
@@ -101,8 +131,8 @@ def test_the_queue_outlives_settings_of_the_review_that_do_not_make_it(run: Run)
     def with_review(**update: object) -> Config:
         return run.config.model_copy(update={"review": run.config.review.model_copy(update=update)})
 
-    assert settings_of(with_review(port=9999), "queue") == settings_of(run.config, "queue")
-    assert settings_of(with_review(threshold=0.3), "queue") != settings_of(run.config, "queue")
+    assert settings_of(with_review(port=9999), "queue", {}) == settings_of(run.config, "queue", {})
+    assert settings_of(with_review(threshold=0.3), "queue", {}) != settings_of(run.config, "queue", {})
 
 
 def test_a_step_that_fails_leaves_no_record(run: Run):
@@ -120,7 +150,7 @@ def test_a_damaged_record_is_named(run: Run):
     path = run.store.root / "current" / "photos.json"
     path.parent.mkdir()
     path.write_text("{")
-    with pytest.raises(ArtifactError, match=r"photos\.json can't be read.*delete it and run 'overlap run photos'"):
+    with pytest.raises(ArtifactError, match=r"photos\.json can't be read.*delete it and run 'overlap curate'"):
         read_record(run.store, "photos")
 
 
@@ -143,3 +173,5 @@ def test_an_export_into_no_folder_is_refused(tmp_path: Path):
     assert require_out(tmp_path / "a.csv") == tmp_path / "a.csv"
     with pytest.raises(ConfigError, match="is not there or can't be written to"):
         require_out(tmp_path / "none" / "a.csv")
+    with pytest.raises(ConfigError, match="this is a folder; name the file to write in it"):
+        require_out(tmp_path)
