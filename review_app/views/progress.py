@@ -41,7 +41,7 @@ def _show_totals(summary: Summary) -> None:
     columns[0].metric("Pairs and names", f"{summary.n_items:,}")
     columns[1].metric("Groups", f"{summary.n_groups:,}")
     columns[2].metric("Decisions so far", f"{summary.n_answers:,}")
-    share = summary.n_answers / summary.n_full if summary.n_full else 0
+    share = min(summary.n_answers / summary.n_full, 1) if summary.n_full else 0
     columns[3].metric(
         "Share of judging everything", f"{share:.0%}", help=f"{summary.n_full:,}: every pair by every reviewer"
     )
