@@ -89,28 +89,19 @@ def write_release(
     return folder
 
 
-def check_upstream(upstream: Sequence[Path], landmarks: pa.Table) -> None:
+def check_upstream(upstream: Sequence[Path]) -> None:
     """Refuse files that no release can be made of, before weeks of work go into one.
 
     Args:
         upstream: as for `write_release`.
-        landmarks: LANDMARKS, as counted in the first file.
 
     Raises:
-        DataError: a file is not sound, has a name that a release can't hold, or counts other images than LANDMARKS.
+        DataError: a file is not sound, or has a name that a release can't hold.
     """
     _check_names([path.name for path in upstream], TABLES, {"name": "", "version": ""})
-    listed = dict(zip(landmarks["landmark_id"].to_pylist(), landmarks["n_images"].to_pylist(), strict=True))
     for path in upstream:
-        tally = Tally()
-        for _ in keep(read_records(path), listed.keys(), tally=tally):
+        for _ in read_records(path):
             pass
-        if path == upstream[0] and tally.removed != listed:
-            wrong = next(each for each in listed if tally.removed[each] != listed[each])
-            raise DataError(
-                f"{path} lists {listed[wrong]} photos of landmark_id {wrong}, but its column images counts "
-                f"{tally.removed[wrong]}; name that column otherwise"
-            )
 
 
 def _write_list(

@@ -65,7 +65,7 @@ def read_sets(run: Run) -> Sets:
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
         whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
-            _check_upstream(run, training.landmarks)
+            _check_upstream(run)
             with run.store.put(STEP, whole) as folder:
                 write_table(folder, "landmarks", training.landmarks)
                 for name, table in tables.items():
@@ -155,14 +155,14 @@ def join_quarantine(folders: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([QUARANTINE.empty_table(), *parts])
 
 
-def _check_upstream(run: Run, landmarks: pa.Table) -> None:
+def _check_upstream(run: Run) -> None:
     """Refuse now what 'publish' would refuse at the end; a format that it can't publish may be wanted all the same."""
     try:
         upstream = upstream_files(run.config.train)
     except ConfigError as error:
         run.say(f"warning: 'publish' will refuse this training set: {error}")
         return
-    check_upstream(upstream, landmarks)
+    check_upstream(upstream)
 
 
 def _check_boxes(queries: pa.Table, limits: PhotoLimits) -> None:

@@ -36,6 +36,7 @@ def start(tiny_photos, open_quietly):
 
 def test_a_sound_table_is_taken(start):
     assert start(TABLE) == 2
+    assert start("images," + TABLE.replace("\na", "\nx y,a").replace("\nb", "\nx,b")) == 2
     assert start("\ufeff" + TABLE.replace("\n", "\r\n") + "\r\n") == 2
 
 
@@ -50,10 +51,6 @@ def test_a_sound_table_is_taken(start):
         (TABLE.replace("\na,", "\na ,"), "row 2: image_id 'a ' has blanks around it or characters that can't be seen"),
         (TABLE.replace("\na,", "\na\x07,"), r"row 2: image_id 'a\\x07' has blanks around it or characters that can't"),
         (TABLE.replace("\na,", "\n\u00a0,"), "row 2: image_id .* has blanks around it"),
-        (
-            "images," + TABLE.replace("\na", "\nx y,a").replace("\nb", "\nx,b"),
-            "lists 1 photos of landmark_id 1, but its column images counts 2; name that column otherwise",
-        ),
     ],
 )
 def test_a_table_that_can_not_be_published_is_refused(start, content, message):
