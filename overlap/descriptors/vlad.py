@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from overlap.config import DescriptorsConfig
 from overlap.errors import ArtifactError, DataError
@@ -73,10 +74,11 @@ def train_vlad(samples: Iterable[FloatArray], *, settings: DescriptorsConfig) ->
         )
     features = np.concatenate(photos)
     size = min(settings.vocabulary, max(1, len(features) // _LEAST_PER_WORD))
-    words = np.stack([_train_words(features, size, seed=settings.seed + row) for row in range(_VOCABULARIES)])
-    raw = np.stack([aggregate(words, photo) for photo in photos])
-    mean = raw.mean(axis=0)
-    return Vlad(words, mean, _whiten(raw - mean, dimensions=max(settings.dimensions - 1, 1)))
+    with threadpool_limits(1):  # several threads sum in an order of their own, each time another one
+        words = np.stack([_train_words(features, size, seed=settings.seed + row) for row in range(_VOCABULARIES)])
+        raw = np.stack([aggregate(words, photo) for photo in photos])
+        mean = raw.mean(axis=0)
+        return Vlad(words, mean, _whiten(raw - mean, dimensions=max(settings.dimensions - 1, 1)))
 
 
 def encode_vlad(vlad: Vlad, descriptors: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from overlap.config import DescriptorsConfig
 from overlap.descriptors.vlad import Vlad, aggregate, encode_vlad, load_vlad, save_vlad, train_vlad
@@ -178,3 +179,13 @@ def test_training_on_one_photo_many_times_is_refused() -> None:
         DataError, match=r"all 4 photos of the VLAD sample look the same; use more and different photos"
     ):
         train_vlad(photos(1) * 4, settings=SETTINGS)
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    samples = [root_sift(400, seed=row, size=128) for row in range(60)]
+    learned = []
+    for threads in (1, 2, 2):
+        with threadpool_limits(threads):
+            vlad = train_vlad(samples, settings=DescriptorsConfig())
+        learned.append((vlad.words.tobytes(), vlad.mean.tobytes(), vlad.projection.tobytes()))
+    assert learned[0] == learned[1] == learned[2]
