@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from overlap.errors import ArtifactError
 from overlap.progress import Begin, counted, show_progress
@@ -110,6 +111,7 @@ def _prepare_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ[name] = "1"
+    threadpool_limits(1)  # libraries that are loaded already have read these before
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 

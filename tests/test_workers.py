@@ -65,6 +65,27 @@ def test_workers_are_single_threaded():
         assert run_in(pool, _threads, 0) == ["1", "1"]
 
 
+_LOADED_BEFORE = """
+import numpy
+from threadpoolctl import threadpool_info
+from overlap.workers import start_processes
+
+def count_threads():
+    return [each["num_threads"] for each in threadpool_info()]
+
+if __name__ == "__main__":
+    with start_processes(1) as pool:
+        print(*pool.submit(count_threads).result())
+"""
+
+
+def test_a_library_that_was_loaded_before_the_worker_was_ready_is_single_threaded_too(tmp_path: Path):
+    (tmp_path / "script.py").write_text(_LOADED_BEFORE)
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    said = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, check=True, env=free)
+    assert set(said.stdout.split()) == {b"1"}
+
+
 def test_an_error_of_a_shard_comes_through():
     with map_in_processes(1, console=Console(file=io.StringIO())) as map_shards:
         with pytest.raises(DataError, match="photo 3 is bad"):
