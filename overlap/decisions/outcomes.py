@@ -36,7 +36,7 @@ def decide_landmarks(decisions: pa.Table, rule: Rule, *, landmarks: pa.Table, se
     wanted = pa.array(sorted(rows), pa.int64())
     known = checked(landmarks, LANDMARKS).filter(pc.is_in(landmarks["landmark_id"], value_set=wanted)).to_pylist()
     named = {row["landmark_id"]: row for row in known}
-    removed = _removed_ids(decisions, rule)
+    removed = removed_ids(decisions, rule)
     removing, beaten = _compare((row for each in rows.values() for row in each), rule)
     outcomes = []
     for landmark in sorted(rows):
@@ -53,7 +53,8 @@ def decide_landmarks(decisions: pa.Table, rule: Rule, *, landmarks: pa.Table, se
 _READ = ("item_id", "evaluation_set", "query_id", "image_id", "landmark_id", "origin", "state", "disputed")
 
 
-def _removed_ids(decisions: pa.Table, rule: Rule) -> set[int]:
+def removed_ids(decisions: pa.Table, rule: Rule) -> set[int]:
+    """Return the landmarks that the confirmed of some DECISIONS remove."""
     sure = pc.equal(decisions["state"], "confirmed").to_numpy().astype(bool)
     ids = np.unique(decisions["landmark_id"].to_numpy())
     return set(ids[find_removed(number_items(decisions, rule), sure, rule)].tolist())

@@ -15,7 +15,7 @@ from overlap.report.page import AuditView, Fact, PolicyRow, Ranking, Stratum
 from overlap.review.agreement import Figure
 from overlap.review.board import Order, read_board
 from overlap.review.summary import find_agreement
-from overlap.steps.decisions import Material, decide_by, decide_by_people, rule_of
+from overlap.steps.decisions import Material, decide_by, rule_of
 from overlap.steps.recall import LANDMARKS_FOUND, PHOTOS_FOUND, find_positives, read_recall
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import open_reviews
@@ -97,10 +97,10 @@ def _recall_curves(config: Config, material: Material) -> dict[str, list[tuple[i
 
 
 def measure_recall(config: Config, material: Material) -> tuple[RecallPoint, ...]:
-    """Return recall by k, on all photos of the landmarks that people confirmed for each query."""
+    """Return recall by k, on all photos of the landmarks that people confirmed for each query and that go."""
     if not is_current(config, "candidates"):
         return ()
-    positives = find_positives(config, decide_by_people(config, material))
+    positives = find_positives(config, material)
     candidates = _read_searched(config)
     ranks: dict[tuple[str, str], dict[str, int]] = {}
     columns = ("evaluation_set", "query_id", "image_id", "rank")

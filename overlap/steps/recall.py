@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from overlap.audit.recall import least_limit, list_steps, share_within
 from overlap.config import Config, fingerprint
 from overlap.decisions.items import confirmed_pairs
+from overlap.decisions.outcomes import removed_ids
 from overlap.search.copies import Hashes, least_distances
 from overlap.search.ranks import count_above
 from overlap.steps.copies import hash_images, hash_sets, read_hashes
-from overlap.steps.decisions import decide_by_people, read_material
+from overlap.steps.decisions import Material, decide_by_people, read_material, rule_of
 from overlap.steps.photos import Sets, read_photos, read_sets
 from overlap.steps.planting import PLANTINGS, choose_photos, plant_photos
 from overlap.steps.retrieve import Described, describe_beside, describe_sets, read_descriptors
@@ -97,11 +98,17 @@ def read_recall(config: Config) -> pa.Table:
     return read_table(find_current(config, "recall"), "recall", RECALL)
 
 
-def find_positives(config: Config, decisions: pa.Table) -> dict[Asked, dict[int, list[str]]]:
-    """Return by query all photos of each landmark that is confirmed for it by DECISIONS."""
+def find_positives(config: Config, material: Material) -> dict[Asked, dict[int, list[str]]]:
+    """Return by query all photos of each landmark that people confirmed for it and that goes.
+
+    Of landmarks that stay people may not have been asked about all queries: that depends on when they could stop.
+    """
     if not is_current(config, "photos"):
         return {}
+    decisions = decide_by_people(config, material)
+    gone = pa.array(sorted(removed_ids(decisions, rule_of(config))), pa.int64())
     confirmed = confirmed_pairs(decisions)
+    confirmed = confirmed.filter(pc.is_in(confirmed["landmark_id"], value_set=gone))
     train = read_photos(config, "train")
     train = train.filter(pc.is_in(train["landmark_id"], pc.unique(confirmed["landmark_id"])))
     photos: dict[int, list[str]] = defaultdict(list)
@@ -159,7 +166,7 @@ def _want_planted(
 
 
 def _want_confirmed(config: Config, train: Sequence[Descriptors]) -> list[_Wanted]:
-    positives = find_positives(config, decide_by_people(config, read_material(config)))
+    positives = find_positives(config, read_material(config))
     names = {photo for landmarks in positives.values() for photos in landmarks.values() for photo in photos}
     vectors = {
         image_id: np.asarray(part.vectors[place], np.float64)

@@ -17,7 +17,7 @@ from overlap.steps.decisions import read_material
 from overlap.steps.defence import draw_plots
 from overlap.steps.photos import read_sets
 from overlap.steps.planting import PLANTINGS, choose_photos, plant_photos
-from overlap.steps.recall import LANDMARKS_FOUND, PHOTOS_FOUND, TRAINING, measure_planted, read_recall
+from overlap.steps.recall import LANDMARKS_FOUND, PHOTOS_FOUND, TRAINING, find_positives, measure_planted, read_recall
 from overlap.steps.retrieve import describe_beside, describe_sets, read_descriptors, search_candidates
 from overlap.steps.review import import_votes
 from overlap.steps.run import Run, open_run
@@ -140,3 +140,17 @@ def test_the_command_says_how_far_each_detector_reaches(tiny_photos: Path, tmp_p
 def test_a_curve_that_was_not_measured_is_not_exported(tiny_photos: Path):
     with pytest.raises(ArtifactError, match="step 'recall' has not run yet"):
         read_recall(load_config(tiny_photos / "config.toml"))
+
+
+def test_photos_of_a_landmark_that_stays_are_no_positives(tiny_photos: Path):
+    """People need not be asked about all queries of a landmark that stays."""
+    header = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
+    lines = [f"tiny,q,{photo:016x},{landmark},ann,same" for photo, landmark in ((0, 1), (1, 1), (4, 2))]
+    (tiny_photos / "votes.csv").write_text("\n".join([header, *lines, ""]))
+    config = load_config(tiny_photos / "config.toml")
+    import_votes(config, tiny_photos / "votes.csv")
+    with _open(config) as run:
+        read_sets(run)
+    strict = config.model_copy(update={"policy": config.policy.model_copy(update={"name": "strict"})})
+    found = {each.policy.name: find_positives(each, read_material(each)) for each in (config, strict)}
+    assert {name: set(landmarks["tiny", "q"]) for name, landmarks in found.items()} == {"paper": {1}, "strict": {1, 2}}
