@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup ## the whole job on a synthetic world: photos, queue, simulated votes, manifest, report
 	$(BIN)/overlap demo --config "$$CONFIG"
 
-test: setup ## all tests (under 10 minutes on 2 cores)
+test: setup ## all tests (about 5 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m 'not long'
 
 test-long: setup ## the tests that take longer
