@@ -288,7 +288,7 @@ function viewer(root) {
       ask.textContent = "";
       count.textContent = "";
       strips.forEach((strip) => strip.replaceChildren());
-      stage.replaceChildren(element("p", { className: "done" }, "Nothing waits for you. Thank you!"));
+      stage.replaceChildren(element("p", { className: "done" }, "Nothing waits for you now. Thank you! While others still review, more may come: look in again, or see Progress."));
       return;
     }
     if (!stage.contains(svg)) stage.replaceChildren(frames[0].frame, frames[1].frame, svg);
