@@ -27,6 +27,7 @@ ARCHIVE_INDEX = pa.schema(
 )
 
 _BLOCK = 512
+_MOST_PADDING = 1 << 20  # programs fill up to 10,240 bytes, or to what they were told
 _PHOTOS_PER_REPORT = 1000
 _JPEG = frozenset({".jpg", ".jpeg", ".jpe"})
 _PHOTO = _JPEG | {".png", ".webp"}
@@ -192,11 +193,20 @@ def _is_text(name: str) -> bool:
 
 
 def _require_end(path: Path, end: int) -> None:
-    """Require the end marker: tarfile takes an archive that stops between two files, or at a bad header, for whole."""
+    """Require the end marker, and nothing but some zeros behind it.
+
+    tarfile takes an archive for whole that stops between two files, at a bad header, or at zeros in its middle.
+    """
     with path.open("rb") as file:
         file.seek(end)
-        if file.read(_BLOCK) != bytes(_BLOCK):
-            raise DataError(f"{path}: the archive is truncated or damaged at byte {end}; {_fetch(path)}")
+        marker, behind = file.read(_BLOCK), file.read(_MOST_PADDING)
+    if marker != bytes(_BLOCK):
+        raise DataError(f"{path}: the archive is truncated or damaged at byte {end}; {_fetch(path)}")
+    if len(behind) == _MOST_PADDING or any(behind):
+        raise DataError(
+            f"{path}: the archive's end marker stands at byte {end}, but {path.stat().st_size - end:,} bytes follow: "
+            f"part of a download, or several archives in one; {_fetch(path)}"
+        )
 
 
 def _stack(archives: Mapping[Path, pa.Table]) -> pa.Table:

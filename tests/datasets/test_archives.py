@@ -55,6 +55,16 @@ def test_a_bad_header_in_the_middle_is_refused(make, tmp_path):
         index_archive(tmp_path / "images_001.tar")
 
 
+@pytest.mark.parametrize("behind", ["another archive", "a hole of zeros"])
+def test_photos_behind_the_end_marker_are_not_lost_in_silence(make, tmp_path, behind):
+    """Also of joined archives, and of a download that was given its place on the disk before its bytes came."""
+    whole = make.tar(tmp_path / "whole.tar", {"a.jpg": b"x"}).read_bytes()
+    more = whole if behind == "another archive" else bytes(2_000_000)
+    path = make.write(tmp_path / "images_001.tar", whole + more)
+    with pytest.raises(DataError, match=r"images_001\.tar: .*end marker stands at byte 1024, .*; fetch it again with"):
+        index_archive(path)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
