@@ -27,16 +27,24 @@ ARCHIVE_INDEX = pa.schema(
 )
 
 _BLOCK = 512
+_MOST_PADDING = 1 << 20  # programs fill up to 10,240 bytes, or to what they were told
 _PHOTOS_PER_REPORT = 1000
 _JPEG = frozenset({".jpg", ".jpeg", ".jpe"})
 _PHOTO = _JPEG | {".png", ".webp"}
+_FOREIGN = frozenset({"__MACOSX", "@eaDir"})
 # How compressed files begin, and what takes the compression off.
 _COMPRESSED = {
     b"\x1f\x8b": "gzip -dc",
     b"BZh": "bzip2 -dc",
     b"\xfd7zXZ": "xz -dc",
     b"\x28\xb5\x2f\xfd": "zstd -dc",
+    b"\x04\x22\x4d\x18": "lz4 -dc",
+    b"\x5d\0\0": "xz -dc",
+    b"LZIP\x01": "lzip -dc",
+    b"\x1f\x9d": "gzip -dc",
     b"PK\x03\x04": "unzip",
+    b"7z\xbc\xaf\x27\x1c": "7z x",
+    b"Rar!\x1a\x07": "unrar x",
 }
 _Place: TypeAlias = tuple[str, int, int]
 
@@ -144,10 +152,12 @@ def _refuse_compressed(path: Path) -> None:
         begin = file.read(8)
     program = next((program for magic, program in _COMPRESSED.items() if begin.startswith(magic)), None)
     if program is not None:
-        plain = f"{path.name.split('.')[0]}.tar"
+        plain = f"and name the archive {path.name.split('.')[0]}.tar"
+        if not program.endswith("-dc"):  # what comes out may be photos
+            plain = "and lay the photos to train/a/b/c/ID.jpg, or put them into a tar archive"
         raise DataError(
             f"{path}: the archive is compressed, but photos are read at their places in it; take the compression off "
-            f"with '{program}' and name the archive {plain}"
+            f"with '{program}' {plain}"
         )
 
 
@@ -181,8 +191,8 @@ def _check_member(member: tarfile.TarInfo, name: PurePosixPath, path: Path) -> N
 
 
 def _is_photo(name: PurePosixPath) -> bool:
-    """Tell by its name whether a file is a photo; Macs put ``._NAME`` beside each, and folders of their own."""
-    is_hidden = name.name.startswith(".") or "__MACOSX" in name.parts
+    """Tell by its name whether a file is a photo; Macs, servers and viewers put copies into folders of their own."""
+    is_hidden = any(part.startswith(".") or part in _FOREIGN for part in name.parts)
     return name.suffix.lower() in _PHOTO and not is_hidden and _is_text(name.name)
 
 
@@ -192,11 +202,20 @@ def _is_text(name: str) -> bool:
 
 
 def _require_end(path: Path, end: int) -> None:
-    """Require the end marker: tarfile takes an archive that stops between two files, or at a bad header, for whole."""
+    """Require the end marker, and nothing but some zeros behind it.
+
+    tarfile takes an archive for whole that stops between two files, at a bad header, or at zeros in its middle.
+    """
     with path.open("rb") as file:
         file.seek(end)
-        if file.read(_BLOCK) != bytes(_BLOCK):
-            raise DataError(f"{path}: the archive is truncated or damaged at byte {end}; {_fetch(path)}")
+        marker, behind = file.read(_BLOCK), file.read(_MOST_PADDING)
+    if marker != bytes(_BLOCK):
+        raise DataError(f"{path}: the archive is truncated or damaged at byte {end}; {_fetch(path)}")
+    if len(behind) == _MOST_PADDING or any(behind):
+        raise DataError(
+            f"{path}: the archive's end marker stands at byte {end}, but {path.stat().st_size - end:,} bytes follow: "
+            f"part of a download, or several archives in one; {_fetch(path)}"
+        )
 
 
 def _stack(archives: Mapping[Path, pa.Table]) -> pa.Table:

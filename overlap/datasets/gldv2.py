@@ -127,7 +127,8 @@ def landmark_name(category: str) -> str:
 
 
 def _is_archive(path: Path) -> bool:
-    return re.search(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", path.name) is not None
+    packed = r"\.(tar(\.(gz|bz2|xz|zst|lz4|lz|lzma|Z))?|tgz|tbz2?|txz|tzst|zip|7z|rar)$"
+    return re.search(packed, path.name, re.IGNORECASE) is not None
 
 
 def _is_unpacked(root: Path) -> bool:

@@ -199,7 +199,7 @@ def _show_stamps(run: Run) -> Callable[[int], None]:
 def _index_archives(run: Run) -> dict[Path, pa.Table]:
     paths = list_archives(run.config.train)
     shards = [
-        Shard(run.store, "archives", fingerprint("archives", 2, path.name, stamp_archive(path)), 1, path)
+        Shard(run.store, "archives", fingerprint("archives", 3, path.name, stamp_archive(path)), 1, path)
         for path in paths
     ]
     run_shards(run, shards, _store_archive, label="index the archives")

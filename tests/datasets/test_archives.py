@@ -55,6 +55,16 @@ def test_a_bad_header_in_the_middle_is_refused(make, tmp_path):
         index_archive(tmp_path / "images_001.tar")
 
 
+@pytest.mark.parametrize("behind", ["another archive", "a hole of zeros"])
+def test_photos_behind_the_end_marker_are_not_lost_in_silence(make, tmp_path, behind):
+    """Also of joined archives, and of a download that was given its place on the disk before its bytes came."""
+    whole = make.tar(tmp_path / "whole.tar", {"a.jpg": b"x"}).read_bytes()
+    more = whole if behind == "another archive" else bytes(2_000_000)
+    path = make.write(tmp_path / "images_001.tar", whole + more)
+    with pytest.raises(DataError, match=r"images_001\.tar: .*end marker stands at byte 1024, .*; fetch it again with"):
+        index_archive(path)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -130,6 +140,12 @@ def test_what_macs_windows_and_webdataset_put_beside_photos_is_passed_over(make,
             "._.DS_Store",
             ".0c.jpg",
             "0c.mp4",
+            "0/@eaDir/0a.jpg/SYNOPHOTO_THUMB_M.jpg",
+            "1/@eaDir/0d.jpeg/SYNOPHOTO_THUMB_M.jpg",
+            "@eaDir/0a.jpg",
+            ".picasaoriginals/0a.jpg",
+            ".Trashes/501/0a.jpg",
+            "0/.AppleDouble/0a.jpg",
         ),
     ]
     photos = {"0/0a.jpg": b"first", "0b.JPG": b"second", "0c.png": b"third", "1/0d.jpeg": b"4", "0e.webp": b""}
@@ -177,9 +193,21 @@ def test_a_compressed_archive_is_named_with_its_remedy(make, tmp_path, mode, pro
         read_archive(path)
 
 
-@pytest.mark.parametrize("start", [b"\x28\xb5\x2f\xfd", b"PK\x03\x04"])
-def test_other_compression_is_named_too(make, tmp_path, start):
-    with pytest.raises(DataError, match="the archive is compressed"):
+@pytest.mark.parametrize(
+    ("start", "program"),
+    [
+        (b"\x28\xb5\x2f\xfd", "zstd -dc"),
+        (b"PK\x03\x04", "unzip' and lay the photos to train/a/b/c/ID.jpg, or"),
+        (b"\x04\x22\x4d\x18", "lz4 -dc"),
+        (b"\x5d\0\0", "xz -dc"),
+        (b"LZIP\x01", "lzip -dc"),
+        (b"\x1f\x9d", "gzip -dc"),
+        (b"7z\xbc\xaf\x27\x1c", "7z x"),
+        (b"Rar!\x1a\x07", "unrar x"),
+    ],
+)
+def test_other_compression_is_named_too(make, tmp_path, start, program):
+    with pytest.raises(DataError, match=f"the archive is compressed, .*'{program}"):
         read_archive(make.write(tmp_path / "images_000.tar", start + bytes(2000)))
 
 

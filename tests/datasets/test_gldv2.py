@@ -186,7 +186,10 @@ def test_photos_half_unpacked_and_half_in_archives_are_all_found(make, tmp_path)
     assert [read_bytes(row) for row in found.to_pylist()] == [b"twice", b"packed", make.photo_bytes(EXPONENT)]
 
 
-@pytest.mark.parametrize("name", ["images_000.tar.gz", "images_000.tgz", "images_000.tar.bz2", "images_000.txz"])
+@pytest.mark.parametrize(
+    "name",
+    [f"images_000.{end}" for end in ["tar.gz", "tgz", "tar.bz2", "txz", "zip", "7z", "rar", "tar.lz4", "TAR.GZ"]],
+)
 def test_a_compressed_archive_is_listed_unless_it_stands_there_plain_too(make, tmp_path, name):
     make.write(tmp_path / name, b"compressed")
     for other in ("md5.images_000.txt", "images_001.tar.part", "images_002.csv", "images_003.tar.aria2"):
