@@ -38,7 +38,7 @@ class Exported:
         """Describe photos; more than the program takes at once are cut, fewer are filled up with copies.
 
         Raises:
-            ConfigError: it doesn't take photos of that size.
+            ConfigError: it doesn't take photos of that size, or doesn't give a row a photo.
         """
         import torch
         from torch.nn import functional
@@ -64,7 +64,14 @@ class Exported:
         whole = torch.cat([photos, photos[-1:].expand(missing, -1, -1, -1)]) if missing else photos
         if not self.sizes.fit(tuple(whole.shape)):
             raise ConfigError(f"descriptors.path: {self._refusal((whole.shape[3], whole.shape[2]))}")
-        return self.run(whole)[: len(photos)]
+        found = self.run(whole)
+        shape = tuple(getattr(found, "shape", ()))
+        if len(shape) != 2 or shape[0] != len(whole):
+            raise ConfigError(
+                f"descriptors.path: the exported network gives {shape or f'a {type(found).__name__}'} for {len(whole)} "
+                "photos; export one that gives (B, D), one row a photo"
+            )
+        return found[: len(photos)]
 
     def _refusal(self, size_px: Size) -> str:
         width, height = size_px

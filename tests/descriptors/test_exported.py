@@ -269,6 +269,30 @@ def test_a_program_of_something_else_than_photos_is_named(
         load_exported(tmp_path / "n.pt2")
 
 
+class Columns(Tiny):
+    """Gives a column a photo, as the networks of cirtorch do."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return super().forward(photos).permute(1, 0)
+
+
+class Listed(Tiny):
+    def forward(self, photos: Tensor) -> Any:
+        return [super().forward(photos)]
+
+
+class Map(Tiny):
+    def forward(self, photos: Tensor) -> Tensor:
+        return self.conv(photos)
+
+
+@pytest.mark.parametrize(("kind", "found"), [(Columns, r"\(6, 3\)"), (Listed, "a list"), (Map, r"\(3, 6, 32, 48\)")])
+def test_a_program_that_gives_no_row_a_photo_is_named(tmp_path: Path, kind: type[Tiny], found: str) -> None:
+    network = load_exported(export(kind(), tmp_path / "n.pt2", (2, 3, 64, 96), FREE))
+    with pytest.raises(ConfigError, match=rf"exported network gives {found} for 3 photos; export one .* \(B, D\)"):
+        network(torch.rand(3, 3, 64, 96))
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
 def test_a_compiled_program_keeps_its_guards(tmp_path: Path) -> None:
