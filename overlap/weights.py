@@ -120,7 +120,7 @@ def check_weights(
         optional: names that may be absent, too.
 
     Raises:
-        ConfigError: weights are missing, unknown or of another shape.
+        ConfigError: weights are missing, unknown, of another shape, or integers.
     """
     missing = [key for key in expected if key not in found and key not in optional and not key.endswith(COUNTER)]
     unknown = [key for key in found if key not in expected]
@@ -134,6 +134,12 @@ def check_weights(
         raise ConfigError(
             f"{source} is not a checkpoint of {name}: {wrong[0]} is {tuple(found[wrong[0]].shape)}, expected "
             f"{tuple(expected[wrong[0]].shape)}; {advice}{_others(wrong)}"
+        )
+    cut = [key for key, value in found.items() if expected[key].is_floating_point() and not value.is_floating_point()]
+    if cut:  # what they were scaled by is not in the file
+        raise ConfigError(
+            f"{source} is not a checkpoint of {name}: {cut[0]} is {found[cut[0]].dtype}, expected "
+            f"{expected[cut[0]].dtype}; save the network before it is quantised{_others(cut)}"
         )
 
 

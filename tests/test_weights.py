@@ -289,6 +289,15 @@ def test_missing_unknown_and_other_shapes_are_counted_and_the_first_is_named(pla
         check(turned)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool])
+def test_weights_cut_to_integers_are_refused_by_name(plain, dtype):
+    cut = {name: (100 * value).to(dtype) for name, value in plain.items()}
+    with pytest.raises(ConfigError, match=rf"w\.pth .* of net: conv\.weight is {dtype}, expected torch\.float32; save"):
+        check_weights(plain, cut, name="net", source="w.pth", advice="do that")
+    counter = {**plain, "norm.num_batches_tracked": torch.tensor(3.0)}
+    check_weights(plain, counter, name="net", source="w.pth", advice="do that")
+
+
 def test_names_that_would_come_up_twice_stay_as_they_are(plain, tmp_path):
     torch.save({**plain, **prefixed("_orig_mod.", plain)}, tmp_path / "w.pth")
     assert len(read_weights(tmp_path / "w.pth")) == 2 * len(plain)

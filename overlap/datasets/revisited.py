@@ -80,12 +80,13 @@ def list_revisited(root: Path, *, name: str) -> tuple[str, ...]:
     return (*truth.query_names, *truth.photo_names)
 
 
-def read_classic(root: Path, *, name: str, stamp: str = "mtime") -> EvaluationSet:
+def read_classic(root: Path, *, name: str, stamp: str = "mtime", boxes: bool = True) -> EvaluationSet:
     """Read Oxford5k or Paris6k with its text ground truth.
 
     Args:
         root: holds LANDMARK_K_query.txt, _good.txt, _ok.txt and _junk.txt, and the photos in jpg/.
         name: the set's id.
+        boxes: as for ``read_revisited``.
 
     Returns:
         The set: ``good`` is easy, ``ok`` is hard, and it is called classic. Queries by landmark and number;
@@ -99,10 +100,10 @@ def read_classic(root: Path, *, name: str, stamp: str = "mtime") -> EvaluationSe
         raise DataError(f"{root}: no *_query.txt; unpack upstream's ground truth archive there")
     photo_names = sorted(path.stem for path in (root / "jpg").glob("*.jpg") if path.stem not in CORRUPT_PARIS)
     rows = {photo: row for row, photo in enumerate(photo_names)}
-    queries = [_read_query(path) for path in paths]
+    queries = [_read_query(path, with_box=boxes) for path in paths]
     truths = tuple(_read_labels(path, rows) for path in paths)
-    boxes = [box for _, box in queries]
-    truth = _GroundTruth(photo_names, [query for query, _ in queries], boxes, truths, classic=True)
+    crops = [box for _, box in queries]
+    truth = _GroundTruth(photo_names, [query for query, _ in queries], crops, truths, classic=True)
     return _build_set(root, name, truth, stamp)
 
 
@@ -193,9 +194,11 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return (type(value) is int and abs(value) < 2**53) or (type(value) is float and math.isfinite(value))
 
 
-def _read_query(path: Path) -> tuple[str, Box]:
+def _read_query(path: Path, *, with_box: bool) -> tuple[str, Box | None]:
     words = _read_lines(path)[:1]
     name, *numbers = words[0].split() if words else [""]
+    if name and not with_box:
+        return inside(name.removeprefix("oxc1_"), f"{path} row 1"), None
     try:
         x0, y0, x1, y1 = map(float, numbers)
     except ValueError:

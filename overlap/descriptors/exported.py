@@ -38,7 +38,7 @@ class Exported:
         """Describe photos; more than the program takes at once are cut, fewer are filled up with copies.
 
         Raises:
-            ConfigError: it doesn't take photos of that size.
+            ConfigError: it doesn't take photos of that size, or doesn't give a row a photo.
         """
         import torch
         from torch.nn import functional
@@ -64,7 +64,14 @@ class Exported:
         whole = torch.cat([photos, photos[-1:].expand(missing, -1, -1, -1)]) if missing else photos
         if not self.sizes.fit(tuple(whole.shape)):
             raise ConfigError(f"descriptors.path: {self._refusal((whole.shape[3], whole.shape[2]))}")
-        return self.run(whole)[: len(photos)]
+        found = self.run(whole)
+        shape = tuple(getattr(found, "shape", ()))
+        if len(shape) != 2 or shape[0] != len(whole):
+            raise ConfigError(
+                f"descriptors.path: the exported network gives {shape or f'a {type(found).__name__}'} for {len(whole)} "
+                "photos; export one that gives (B, D), one row a photo"
+            )
+        return found[: len(photos)]
 
     def _refusal(self, size_px: Size) -> str:
         width, height = size_px
@@ -101,6 +108,7 @@ def load_exported(path: Path, *, device: str = "cpu", limit_mb: int = _LIMIT_MB,
             "export it again with this version of torch"
         ) from error
     check_tensors(dict(program.named_parameters()), path=path)
+    _check_mode(program, path)
     sizes = Sizes(module, guards, _input_shape(program, path), program.range_constraints)
     # Batches come in many shapes: each would be compiled anew.
     return Exported(torch.compile(module, dynamic=True) if compiled else module, sizes)
@@ -120,17 +128,38 @@ def require_common_sizes(network: Exported, *, size_px: int, scales: Sequence[fl
                 raise ConfigError(f"descriptors.path: {error}") from None
 
 
+def _check_mode(program: Any, path: Path) -> None:
+    """Refuse dropout that drops, and batch normalisation that looks at the batch: neither describes a photo alone."""
+    graphs = [module.graph for module in program.graph_module.modules() if hasattr(module, "graph")]
+    learning = next((node for graph in graphs for node in graph.nodes if _learns(node)), None)
+    if learning is not None:
+        raise ConfigError(
+            f"{path} was exported while it learned: its {learning.target} makes a photo's descriptor depend on chance "
+            "or on the photos beside it; call network.eval() and export it again"
+        )
+
+
+def _learns(node: Any) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return False
+    values = {**dict(zip((each.name for each in schema.arguments), node.args, strict=False)), **node.kwargs}
+    return values.get("p") != 0 and any(values.get(name) is True for name in ("train", "training"))
+
+
 def _input_shape(program: Any, path: Path) -> tuple[Any, ...]:
     """Return the sizes of the program's only input: numbers, or symbols for those that are free."""
     names = program.graph_signature.user_inputs
-    shapes = [
-        tuple(getattr(node.meta.get("val"), "shape", ()))
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in names
-    ]
+    inputs = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    shapes = [tuple(getattr(each, "shape", ())) for each in inputs]
     if len(names) != 1 or [len(shape) for shape in shapes] != [len(AXES)]:
         raise ConfigError(
             f"{path} takes {len(names)} inputs of {', '.join(str(len(shape)) for shape in shapes) or 'no'} dimensions; "
             "export a network that takes photos alone, (B, 3, H, W)"
+        )
+    dtype = str(inputs[0].dtype)
+    if dtype != "torch.float32":
+        raise ConfigError(
+            f"{path} takes photos as {dtype}, not torch.float32 in 0..1; export it with such photos, converted inside"
         )
     return shapes[0]

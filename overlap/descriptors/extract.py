@@ -107,12 +107,14 @@ def describe_batches(
     bad: list[UnreadablePhoto] = []
     loaded = map_ahead(load, enumerate(rows), workers=workers)
     for _, photos in batch_by_shape(_flatten(loaded, bad), batch=settings.batch):
-        vectors = _embed_batch(network, np.stack([photo.pixels for photo in photos]), settings)
-        for photo, vector in zip(photos, vectors, strict=True):
+        found = _embed_batch(network, np.stack([photo.pixels for photo in photos]), settings)
+        for photo, vector in zip(photos, found, strict=True):
             parts.setdefault(photo.row, {})[photo.scale] = vector
-    return _collect(
-        rows, {row: _mean_unit([part[scale] for scale in sorted(part)]) for row, part in parts.items()}, bad
-    )
+    vectors = {row: _mean_unit([part[scale] for scale in sorted(part)]) for row, part in parts.items()}
+    bad += [
+        UnreadablePhoto(row, _refuse_zeros(rows[row])) for row, vector in sorted(vectors.items()) if not vector.any()
+    ]
+    return _collect(rows, {row: vector for row, vector in vectors.items() if vector.any()}, bad)
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,12 @@ def _embed_batch(network: Callable[["Tensor"], "Tensor"], pixels: Pixels, settin
             + ("" if np.isfinite(vectors).all() else " with infinite or undefined values")
         )
     return _unit(vectors)
+
+
+def _refuse_zeros(row: Row) -> DataError:
+    return DataError(
+        f"{row['path']}: the network gives zeros only, which are like no photo; look at it, or take another network"
+    )
 
 
 def _collect(rows: Sequence[Row], vectors: Mapping[int, FloatArray], bad: Sequence[UnreadablePhoto]) -> Described:

@@ -48,7 +48,7 @@ def read_truth(path: Path) -> EvaluationSet:
         DataError: it is neither, or malformed.
     """
     if path.is_dir():
-        return read_classic(path, name=path.absolute().name)
+        return read_classic(path, name=path.absolute().name, boxes=False)
     if not (path.name.startswith("gnd_") and path.suffix == ".pkl"):
         raise DataError(f"{path}: expected gnd_NAME.pkl as revisitop has it, or a folder of *_query.txt files")
     return read_revisited(path.parent, name=path.stem.removeprefix("gnd_"), boxes=False)

@@ -52,17 +52,32 @@ def train_whole(job: Job, network: NetworkConfig, work: Path) -> Done:
 
 
 def train_twice(job: Job, network: NetworkConfig, work: Path) -> Done:
-    """Train the backbone with plain pooling, then freeze it and train the rest (the paper's CiDeR-FT)."""
-    plain = NetworkConfig(name=f"gem_{network.name.partition('_')[2]}", weights=network.weights)
+    """Train the backbone with plain pooling, then freeze it and train the rest (the paper's CiDeR-FT).
+
+    A checkpoint of the whole network gives both stages their start, other weights the backbone's alone.
+    """
     n_first = max(1, round(job.training.steps * job.training.first_stage))
-    first, _ = _start(job, plain)
+    whole = _is_whole(network)
+    learner, spec = _start(job, network if whole else network.model_copy(update={"weights": None}))
+    plain = f"gem_{network.name.partition('_')[2]}"
+    first, _ = _start(job, NetworkConfig(name=plain, weights=None if whole else network.weights))
+    if whole:
+        _copy_trunk(learner, first)
     before = _fit(job, first, steps=n_first, folder=work / "first")
-    learner, spec = _start(job, network.model_copy(update={"weights": None}))
-    trunk = first.network.get_submodule("trunk")
-    learner.network.get_submodule("trunk").load_state_dict(trunk.state_dict())
+    _copy_trunk(first, learner)
     after = _fit(job, learner, steps=job.training.steps - n_first, folder=work / "second", frozen=("trunk.",))
     curve = [*before, *(replace(point, step=point.step + n_first) for point in after)]
     return Done(learner, spec, curve)
+
+
+def _is_whole(network: NetworkConfig) -> bool:
+    saved = None if network.weights is None else read_saved(network.weights)
+    return saved is not None and saved.spec.name == network.name
+
+
+def _copy_trunk(source: "Learner", target: "Learner") -> None:
+    trunk = source.network.get_submodule("trunk")
+    target.network.get_submodule("trunk").load_state_dict(trunk.state_dict())
 
 
 STAGES: Mapping[str, Callable[[Job, NetworkConfig, Path], Done]] = MappingProxyType(

@@ -206,6 +206,20 @@ def test_classic_text_ground_truth(make, tmp_path):
     assert "missing" not in found.queries["stamp"].to_pylist()
 
 
+@pytest.mark.parametrize("line", ["hall_000001", "oxc1_hall_000001 1 2 3", "hall_000001 3 2 1 4"])
+def test_classic_text_needs_no_boxes_where_none_are_used(make, tmp_path, line):
+    write_classic(make, tmp_path, **{"hall_1_query.txt": f"{line}\n"})
+    found = read_classic(tmp_path, name="oxford5k", boxes=False)
+    assert found.queries["image_id"].to_pylist() == ["hall_000001", "tower_000001"]
+    assert found.queries["crop_px"].null_count == 2
+
+
+def test_classic_text_without_a_query_is_refused_even_without_boxes(make, tmp_path):
+    write_classic(make, tmp_path, **{"hall_1_query.txt": ""})
+    with pytest.raises(DataError, match=r"hall_1_query\.txt row 1: a photo name and four numbers are expected"):
+        read_classic(tmp_path, name="oxford5k", boxes=False)
+
+
 def test_twenty_photos_of_paris_are_corrupt():
     assert len(CORRUPT_PARIS) == 20
     assert all(name.startswith("paris_") for name in CORRUPT_PARIS)

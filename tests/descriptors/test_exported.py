@@ -269,6 +269,69 @@ def test_a_program_of_something_else_than_photos_is_named(
         load_exported(tmp_path / "n.pt2")
 
 
+class Columns(Tiny):
+    """Gives a column a photo, as the networks of cirtorch do."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return super().forward(photos).permute(1, 0)
+
+
+class Listed(Tiny):
+    def forward(self, photos: Tensor) -> Any:
+        return [super().forward(photos)]
+
+
+class Map(Tiny):
+    def forward(self, photos: Tensor) -> Tensor:
+        return self.conv(photos)
+
+
+@pytest.mark.parametrize(("kind", "found"), [(Columns, r"\(6, 3\)"), (Listed, "a list"), (Map, r"\(3, 6, 32, 48\)")])
+def test_a_program_that_gives_no_row_a_photo_is_named(tmp_path: Path, kind: type[Tiny], found: str) -> None:
+    network = load_exported(export(kind(), tmp_path / "n.pt2", (2, 3, 64, 96), FREE))
+    with pytest.raises(ConfigError, match=rf"exported network gives {found} for 3 photos; export one .* \(B, D\)"):
+        network(torch.rand(3, 3, 64, 96))
+
+
+class Learning(Tiny):
+    """Holds what behaves otherwise while it learns."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return super().forward(self.part(photos))
+
+
+@pytest.mark.parametrize(
+    ("part", "found"), [(nn.Dropout(0.5), "aten.dropout.default"), (nn.BatchNorm2d(3), "aten.batch_norm.default")]
+)
+def test_a_program_exported_in_training_mode_is_refused(tmp_path: Path, part: nn.Module, found: str) -> None:
+    for name, mode in (("eval", False), ("train", True)):
+        network = Learning(part).train(mode)
+        torch.export.save(torch.export.export(network, (torch.rand(2, 3, 8, 8),)), tmp_path / f"{name}.pt2")
+    load_exported(tmp_path / "eval.pt2")
+    with pytest.raises(ConfigError, match=rf"train.pt2 was exported while it learned: its {found} .* network.eval\(\)"):
+        load_exported(tmp_path / "train.pt2")
+
+
+def test_a_dropout_of_nothing_is_harmless(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Learning(nn.Dropout(0)), (torch.rand(2, 3, 8, 8),)), tmp_path / "n.pt2")
+    load_exported(tmp_path / "n.pt2")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
+def test_a_program_of_other_numbers_than_float32_is_refused_before_any_photo(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    torch.export.save(torch.export.export(nn.AvgPool2d(2), (torch.ones(2, 3, 8, 8),)), tmp_path / "n.pt2")
+    load_exported(tmp_path / "n.pt2")
+    torch.export.save(torch.export.export(nn.Flatten(), (torch.ones(2, 3, 8, 8).to(dtype),)), tmp_path / "n.pt2")
+    with pytest.raises(ConfigError, match=rf"n.pt2 takes photos as {dtype}, not torch.float32 in 0..1; export it with"):
+        load_exported(tmp_path / "n.pt2")
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own
 def test_a_compiled_program_keeps_its_guards(tmp_path: Path) -> None:

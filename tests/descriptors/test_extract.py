@@ -193,6 +193,19 @@ def test_a_network_that_does_not_take_a_photo_s_size_quarantines_it_with_the_rea
     ]
 
 
+def test_a_photo_of_which_a_network_gives_zeros_is_quarantined(rows: list[dict[str, object]]) -> None:
+    def dead(batch: torch.Tensor) -> torch.Tensor:
+        return network(batch) * float(batch.shape[2] != 400)
+
+    described = describe_batches(rows, network=dead, settings=DescriptorsConfig(size_px=512, device="cpu"))
+    assert described.descriptors.image_ids == ["0", "1", "2", "3", "4", "5", "7"]
+    assert described.quarantine["image_id"].to_pylist() == ["6"]
+    assert [photo.row for photo in described.refused] == [6]
+    assert str(described.refused[0].error) == (
+        f"{rows[6]['path']}: the network gives zeros only, which are like no photo; look at it, or take another network"
+    )
+
+
 def test_a_network_that_refuses_a_batch_says_why(rows: list[dict[str, object]]) -> None:
     def refuse(batch: torch.Tensor) -> torch.Tensor:
         raise ConfigError("the exported network takes no photo of 304 x 192 px")

@@ -18,7 +18,7 @@ from overlap.config import Config, DescriptorsConfig, NetworkConfig, TrainingCon
 from overlap.errors import ConfigError, DataError
 from overlap.images import encode_jpeg
 from overlap.networks.catalogue import build_network
-from overlap.networks.checkpoint import NetworkSpec, read_classifier, read_saved, save_weights
+from overlap.networks.checkpoint import NetworkSpec, make_settings, read_classifier, read_saved, save_weights
 from overlap.networks.settings import GemSettings
 from overlap.steps import train as steps
 from overlap.steps.run import Run
@@ -204,6 +204,16 @@ def test_training_starts_from_a_converted_checkpoint(run: Run, tmp_path: Path) -
         trained = steps.train_network(run, steps.full_version(run), network=network, training=still, seed=0)
         torch.testing.assert_close(weights(trained)["whiten.weight"], converted["whiten.weight"])
         assert read_saved(trained.checkpoint).landmark_ids == tuple(range(10, 16))
+
+
+def test_two_stages_start_from_a_checkpoint_of_the_whole_network(run: Run, tmp_path: Path) -> None:
+    spec = NetworkSpec("cider_small", 16, make_settings("cider_small", {}))
+    converted = build_network("cider_small", dimensions=16, seed=9).state_dict()
+    save_weights(tmp_path / "converted.pt", spec, converted)
+    network = NetworkConfig(name="cider_small", dimensions=16, weights=tmp_path / "converted.pt")
+    still = settings(stages="two", trunk_rate=0, norms="freeze", steps=2)
+    trained = steps.train_network(run, steps.full_version(run), network=network, training=still, seed=0)
+    torch.testing.assert_close(weights(trained)["trunk.conv1.weight"], converted["trunk.conv1.weight"])
 
 
 BAD_CLASSIFIERS = {
