@@ -16,7 +16,7 @@ import re
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -38,9 +38,14 @@ _QUOTED = re.compile(r'[\r\n",]').search
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write into, which takes the path's place when the block ends without an error.
 
+    A link to a file stays, and its file is replaced. A device or a pipe is not: it would be gone for all programs.
+
     Raises:
-        ArtifactError: the disk is full, or the folder is missing or not writable.
+        ArtifactError: the disk is full, the folder is missing or not writable, or the path is none of a file.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ArtifactError(f"{path} can't be written: it is a device or a pipe; name a file")
+    path = Path(os.path.realpath(path))
     draft = path.with_name(f".{path.name[:32]}.{uuid.uuid4().hex[:8]}")
     try:
         with draft.open("xb") as file:
@@ -53,7 +58,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             f"{path} can't be written: {error.strerror}; free some space or name another place"
         ) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # the draft is gone, or what is said above says why
+            draft.unlink()
 
 
 def write_csv(path: Path, table: pa.Table) -> None:

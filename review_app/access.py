@@ -181,6 +181,8 @@ async def use_ticket(request: Request) -> Response:
 async def use_invitation(request: Request) -> Response:
     """Give a session to the person who started the app on this machine; the link is good once."""
     room = current_room()
+    if request.method == "HEAD":  # what looks where a link leads, such as a terminal or a proxy, must not use it up
+        return _page("")
     if await anyio.to_thread.run_sync(signed_in, request) is not None:
         return RedirectResponse("/", status_code=303)
     if room.invitation is None or not room.invitation.use(request.query_params.get("key", "")):

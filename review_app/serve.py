@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     given = parser.parse_args(arguments)
-    config = load_config(given.config, given.overrides)
     try:
+        config = load_config(given.config, given.overrides)
         app = build_app(config)
     except OverlapError as error:
         parser.exit(2, f"error: {error}\n")

@@ -1,5 +1,7 @@
 """What is written comes back exactly; what a spreadsheet would run does not run."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -93,3 +95,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         write_csv(path, pa.table({"a": pa.array([{"x": 1}])}))
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+    with pytest.raises(ArtifactError, match=r"t\.csv/u\.csv can't be written: Not a directory"):
+        write_csv(path / "u.csv", pa.table({"a": [1]}))
+
+
+def test_a_pipe_or_a_link_stays_where_a_file_is_to_be_written(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.csv").symlink_to(write(tmp_path / "t.csv", b"old"))
+    with pytest.raises(ArtifactError, match=r"pipe can't be written: it is a device or a pipe; name a file"):
+        write_csv(tmp_path / "pipe", pa.table({"a": [1]}))
+    assert (tmp_path / "pipe").is_fifo()
+    write_csv(tmp_path / "link.csv", pa.table({"a": [1]}))
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "t.csv").read_bytes() == b"a\n1\n"

@@ -367,6 +367,8 @@ def require_out(path: Path) -> Path:
     folder = path.absolute().parent
     if path.is_dir():
         raise ConfigError(f"{path}: this is a folder; name the file to write in it")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: this is a device or a pipe, and would be replaced; name a file")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"{path}: folder {folder} is not there or can't be written to")
     return path

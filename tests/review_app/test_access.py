@@ -321,6 +321,8 @@ def test_who_started_the_app_gets_in_by_the_printed_link_once(world, server):
     with client(server) as one, client(server) as late, client(server) as eve:
         assert eve.get("/enter?key=x").status_code == 401
         assert eve.get("/enter").status_code == 401
+        assert eve.head(link).status_code == 200  # a program that looks where the link leads does not use it up
+        assert not eve.cookies
         page = one.get(link, headers={"Sec-Fetch-Site": "cross-site"})  # a terminal in a browser
         assert page.status_code == 200
         assert 'http-equiv="refresh"' in page.text

@@ -72,3 +72,10 @@ def test_before_curate_the_app_says_so_and_does_not_start(config, capsys):
     said = capsys.readouterr()
     assert "there is no review queue yet; run 'overlap curate' with this config to its end first" in said.err
     assert said.out == ""
+
+
+def test_a_config_that_is_not_there_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        serve.main(["--config", str(tmp_path / "no.toml")])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("no.toml: no such config file; flows/configs/ holds examples\n")

@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,3 +176,6 @@ def test_an_export_into_no_folder_is_refused(tmp_path: Path):
         require_out(tmp_path / "none" / "a.csv")
     with pytest.raises(ConfigError, match="this is a folder; name the file to write in it"):
         require_out(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="this is a device or a pipe, and would be replaced; name a file"):
+        require_out(tmp_path / "pipe")
