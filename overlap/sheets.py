@@ -39,10 +39,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write into, which takes the path's place when the block ends without an error.
 
     Raises:
-        ArtifactError: the disk is full, or the folder is missing or not writable.
+        ArtifactError: the disk is full, the folder is missing or not writable, or the path is a device or a pipe.
     """
     draft = path.with_name(f".{path.name[:32]}.{uuid.uuid4().hex[:8]}")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ArtifactError(f"{path} is a device or a pipe, which no file takes the place of; name a file")
         with draft.open("xb") as file:
             yield file
             file.flush()

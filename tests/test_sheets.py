@@ -1,5 +1,7 @@
 """What is written comes back exactly; what a spreadsheet would run does not run."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -93,3 +95,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         write_csv(path, pa.table({"a": pa.array([{"x": 1}])}))
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "null")  # as root, a file would have taken the place of /dev/null
+    with pytest.raises(ArtifactError, match=r"null is a device or a pipe, which no file takes the place of; name a fi"):
+        write_csv(tmp_path / "null", pa.table({"a": ["x"]}))
+    assert (tmp_path / "null").is_fifo()
