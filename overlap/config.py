@@ -61,11 +61,12 @@ def _web_address(text: str) -> str:
         HttpUrl(text)
     except ValueError:
         text = ""
-    if not text or any(map(str.isspace, text)):
+    if not _WEB_ADDRESS(text) or any(map(str.isspace, text)):
         raise ValueError("an address that begins with https:// or http:// and holds no blank is expected")
     return text
 
 
+_WEB_ADDRESS = re.compile("https?://[^/]", re.IGNORECASE).match
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]

@@ -133,10 +133,11 @@ def read_rows(path: Path, required: Sequence[str], *, optional: Sequence[str] = 
 def require_columns(
     path: Path, line: int, header: Sequence[str], required: Sequence[str], *, optional: Sequence[str] = ()
 ) -> None:
-    """Require that a header has some columns, and that optional ones are not there with blanks around their names.
+    """Require that a header has some columns, and that no optional one is there under nearly its name alone.
 
     Raises:
-        DataError: it lacks one, or holds one with blanks; names that only look like one are shown as they are.
+        DataError: it lacks one, or has an optional one in capitals or with characters that can't be seen; names that
+            only look like one are shown as they are.
     """
     missing = [name for name in required if name not in header]
     if missing:
@@ -144,9 +145,15 @@ def require_columns(
         other = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), None)
         hint = f"; commas separate columns, not {other!r}" if other else ""
         raise DataError(f"{path} line {line}: expected the column(s) {', '.join(missing)}; found {found}{hint}")
-    blank = [name for name in header if name.strip() in optional and name not in optional]
-    if blank:
-        raise DataError(f"{path} line {line}: column {blank[0]!r} has blanks around its name; take them off")
+    absent = {_bare(name): name for name in optional if name not in header}
+    near = next((name for name in header if _bare(name) in absent), None)
+    if near is not None:
+        raise DataError(f"{path} line {line}: column {near!r} is not written {absent[_bare(near)]!r}; rename it")
+
+
+def _bare(name: str) -> str:
+    """Return a column's name without what can't be seen, in small letters."""
+    return "".join(letter for letter in name if letter.isprintable() and letter != " ").casefold()
 
 
 def _shown(name: str) -> str:

@@ -13,6 +13,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+_FORMATS = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh91AY&SY", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip (as spreadsheets are)"),
+    (b"PAR1\x15", "Parquet"),
+)
 
 
 def read_text(path: Path | Traversable) -> str:
@@ -77,6 +85,9 @@ def decode(content: bytes, *, line: int = 1) -> str:
     Raises:
         ValueError: it is not UTF-8; the message says what it is, and what to do.
     """
+    form = next((name for mark, name in _FORMATS if line == 1 and content.startswith(mark)), None)
+    if form is not None:
+        raise ValueError(f"the file is {form}, and text in UTF-8 is expected; unpack it, or save it as text")
     encoding = _foreign(content)
     if encoding is not None:
         raise ValueError(f"the file is {encoding}, and UTF-8 is expected; save it as UTF-8")

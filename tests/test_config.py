@@ -179,6 +179,8 @@ def test_set_takes_toml_literals_and_bare_words(write, override, read):
         ("release.url=example.org", "release.url: an address that"),
         ("release.url=ftp://example.org", "release.url: an address that"),
         ('release.url="https://example.org/a b"', "release.url: an address that"),
+        ("release.url=https:example.org", "release.url: an address that begins with https://"),
+        ("release.url=https:///example.org", "release.url: an address that begins with https://"),
         ("release.url=https://", "release.url: an address that"),
         ("release.version=01.0.0", "release.version: String should match pattern"),
         ('release.version="١.٠.٠"', "release.version: String should match pattern"),

@@ -1,7 +1,10 @@
 """Text files that people hand in: a byte-order mark is passed over, another encoding is named."""
 
+import bz2
 import codecs
+import gzip
 import json
+import lzma
 
 import pytest
 
@@ -9,6 +12,7 @@ from overlap.config import load_config
 from overlap.datasets.distractors import read_distractors
 from overlap.datasets.nc_clean import read_nc_clean_landmarks
 from overlap.errors import ConfigError, DataError
+from overlap.manifests.apply import read_removed
 from overlap.manifests.paper import compare_tables
 from overlap.policy import load_policy
 from overlap.steps.ablate import load_ablation
@@ -134,3 +138,23 @@ def test_a_path_with_a_nul_is_refused(tmp_path):
     (tmp_path / "c.toml").write_text(CONFIG.replace('root = "."', 'root = "a\\u0000b"', 1))
     with pytest.raises(ConfigError, match=r"train\.root: no path holds the character NUL"):
         load_config(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (gzip.compress(b"landmark_id\n1\n", mtime=0), "gzip"),
+        (bz2.compress(b"landmark_id\n1\n"), "bzip2"),
+        (lzma.compress(b"landmark_id\n1\n"), "xz"),
+        (bytes.fromhex("28b52ffd0458"), "zstd"),
+        (b"PK\x03\x04\x14\x00", r"zip \(as spreadsheets are\)"),
+        (b"PAR1\x15\x04\x15\x0e", "Parquet"),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path, content, kind):
+    (tmp_path / "t.csv").write_bytes(content)
+    message = f"the file is {kind}, and text in UTF-8 is expected; unpack it, or save it as text"
+    with pytest.raises(ValueError, match=message):
+        read_text(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=message):
+        read_removed(tmp_path / "t.csv")

@@ -7,8 +7,9 @@ Source: mlcommons.org/croissant/1.1; tests/manifests/test_documents.py loads eve
 """
 
 import logging
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ _MEANING = {
     "reason": "Why the landmark was removed, in words.",
 }
 
+_ID = re.compile(r"\S+").fullmatch  # mlcroissant takes no other @id
+
 
 def build_croissant(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a release whose CSV and Parquet files are written.
@@ -79,7 +82,7 @@ def build_croissant(folder: Path, said: Mapping[str, Any]) -> dict[str, Any]:
         "version": said["version"],
         **{key: value for key, value in known.items() if value},
         "distribution": [_file(folder / name) for name in names],
-        "recordSet": [_records(folder / parquet_name(name)) for name in tables],
+        "recordSet": [_records(folder / parquet_name(name), files=names) for name in tables],
     }
 
 
@@ -112,13 +115,16 @@ def _file(path: Path) -> dict[str, Any]:
     }
 
 
-def _records(path: Path) -> dict[str, Any]:
-    fields = [_field(path, column) for column in pq.read_schema(path)]
-    return {"@type": "cr:RecordSet", "@id": path.stem, "name": path.stem, "field": fields}
+def _records(path: Path, *, files: Collection[str]) -> dict[str, Any]:
+    name = f"{path.stem}-rows" if path.stem in files else path.stem  # an upstream file need not end in .csv
+    columns = list(pq.read_schema(path))
+    ids = [column.name if _ID(column.name) else f"column_{place}" for place, column in enumerate(columns)]
+    # A column without a name, which pandas and R write before the others, can't be pointed at.
+    fields = [_field(path, column, f"{name}/{each}") for each, column in zip(ids, columns, strict=True) if column.name]
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
 
 
-def _field(path: Path, column: pa.Field) -> dict[str, Any]:
-    name = f"{path.stem}/{column.name}"
+def _field(path: Path, column: pa.Field, name: str) -> dict[str, Any]:
     array = {"isArray": True, "arrayShape": "-1"} if pa.types.is_list(column.type) else {}
     return {
         "@type": "cr:Field",

@@ -140,7 +140,8 @@ def _sources(files: Mapping[str, Any], source: Path) -> dict[str, Path]:
     digest = sha256(source)
     by_hash = [name for name, figures in files.items() if figures.get("upstream_sha256") == digest]
     named = [name for name in files if name == source.name]
-    return {next(iter([*by_hash, *named, *files])): source}
+    counted = [name for name, figures in files.items() if figures.get("counted")]
+    return {next(iter([*by_hash, *named, *counted, *files])): source}
 
 
 def _file_findings(released: Path, source: Path, said: Mapping[str, Any], listed: Mapping[int, str]) -> list[str]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.review.queue import GOLD_PREFIX
+from overlap.review.reviewers import LONGEST_NAME, is_name
 from overlap.review.store import VoteRefusedError
 
 # How far the clock of a reviewer's machine may be ahead of this one's.
@@ -68,11 +69,13 @@ def _problems(
     row: Mapping[str, Any], known: Known, owners: Mapping[str, int], landmarks: Collection[int]
 ) -> Iterator[str]:
     yield from _time_problems(row["voted_at"], known.now)
+    if not is_name(row["reviewer"]):  # what can't be seen in a name would make two persons of one
+        yield f"reviewer {row['reviewer']!r} must be a name of 1 to {LONGEST_NAME} printable characters"
     name, query_id, image_id, landmark_id = (
         row[column] for column in ("evaluation_set", "query_id", "image_id", "landmark_id")
     )
     own = name.removeprefix(GOLD_PREFIX) if query_id else name
-    if own and own not in known.probes:
+    if (own or query_id) and own not in known.probes:
         yield f"evaluation_set {name!r} is none of {', '.join(known.probes)}{_nearest(own, known.probes)}"
     elif query_id and query_id not in known.probes[own]:
         yield _query_problem(own, query_id, known)

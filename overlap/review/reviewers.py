@@ -11,7 +11,7 @@ from overlap.review.schema import REVIEWERS, SECRETS
 from overlap.review.store import ReviewStore
 
 ROLES = ("reviewer", "lead")
-_LONGEST = 100
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Reviewer:
     name: str
     role: str
     token_id: str
+
+
+def is_name(name: str) -> bool:
+    """Return whether a reviewer can be called so: 1 to `LONGEST_NAME` characters that can be seen."""
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
 def add_reviewer(store: ReviewStore, name: str, *, role: str, now_ms: int) -> str:
@@ -33,9 +38,9 @@ def add_reviewer(store: ReviewStore, name: str, *, role: str, now_ms: int) -> st
 
     if role not in ROLES:
         raise ReviewError(f"role {role!r} is not one of {', '.join(ROLES)}")
-    if not name or name != name.strip() or not name.isprintable() or len(name) > _LONGEST:
+    if name != name.strip() or not is_name(name):
         raise ReviewError(
-            f"reviewer {name!r}: give a name of 1 to {_LONGEST} printable characters, no blanks around it"
+            f"reviewer {name!r}: give a name of 1 to {LONGEST_NAME} printable characters, no blanks around it"
         )
     token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(24)
     row = {"role": role, "token_id": token_id, "token_hash": PasswordHasher().hash(secret), "created_at_ms": now_ms}

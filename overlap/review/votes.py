@@ -186,7 +186,7 @@ def _read_votes(path: Path) -> tuple[list[int], list[dict[str, Any]]]:
             voter = (row["reviewer"], row["item_id"])
             row["voted_at"] = EPOCH + timeless[voter] * _MILLISECOND
             timeless[voter] += 1
-        if voided:
+        if voided.strip():
             void.append(row)
             continue
         lines.append(line)

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import yaml
 
-from overlap.manifests.croissant import build_croissant
+from overlap.manifests.croissant import build_croissant, croissant_findings
 from overlap.manifests.documents import render_documents
 from overlap.manifests.release import write_release
 from overlap.tables import REMOVALS, as_table
@@ -78,6 +78,30 @@ def test_mlcroissant_loads_every_record_set_and_ids_come_out_as_text(made, caplo
     assert len(found) == 4
     arrays = {field.id for each in data.metadata.record_sets for field in each.fields if field.is_array}
     assert arrays == {"train_clean/images", "removals/evidence"}
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.txt", "LIST.CSV", "list"])
+def test_mlcroissant_loads_an_own_list_whatever_its_name_and_its_columns(tmp_path, name):
+    header = ',image_id,path,landmark_id,"taken by",taken_by,"a\nb",é\n'  # the first one is pandas' index
+    (tmp_path / name).write_text(header + "0,x1,x.jpg,1,A,B,C,D\n1,x2,y.jpg,7,E,F,G,H\n", encoding="utf-8")
+    row = {"landmark_id": 7, "landmark_name": "", "evaluation_set": "own", "origin": "global"}
+    row |= {"n_queries": 1, "n_confirmed": 1, "n_images": 1, "evidence": ["1"]}
+    folder = write_release(
+        tmp_path / "out" / "own-1.0.0",
+        upstream=[tmp_path / name],
+        removals=as_table([row], REMOVALS),
+        reasons={},
+        about={"name": "own", "version": "1.0.0", "training_format": "csv"},
+    )
+    assert croissant_findings(folder) == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its dependencies
+        import mlcroissant
+
+        data = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+        [records, _] = data.metadata.record_sets
+        [record] = data.records(records.id)
+    assert list(record.values()) == [b"x1", b"x.jpg", 1, b"A", b"B", b"C", b"D"]
 
 
 def test_the_metadata_name_no_place_or_time_of_the_run(made):

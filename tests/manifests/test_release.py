@@ -447,6 +447,12 @@ def test_another_source_is_found_and_named(tmp_path, made):
     assert "line 3 differs: expected '9,fe\\n'" in second
 
 
+def test_another_source_of_another_name_is_taken_for_the_file_that_is_counted(tmp_path, made):
+    changed = tmp_path / "downloaded (1).csv"
+    changed.write_bytes(CLEAN.replace(b"\n", b"\r\n"))
+    assert "train_clean.csv was made from" in verify_release(made, source=changed)[0]
+
+
 def test_a_folder_of_sources_checks_every_file_and_names_a_missing_one(tmp_path, made):
     upstream(tmp_path / "up", train=TRAIN.replace(b"z.jpg", b"y.jpg"))
     assert any("train.csv line 3 differs" in finding for finding in findings(made, ""))

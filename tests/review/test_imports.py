@@ -17,7 +17,7 @@ from overlap.review.desk import Desk, answer_task, next_task
 from overlap.review.imports import Source, find_changed_imports, read_entries
 from overlap.review.queue import item, sorted_items
 from overlap.review.store import _as_rows, _engine, _place, _prepare_sqlite, open_store
-from overlap.review.votes import EPOCH, VOIDED, claim_import, export_votes, import_votes, make_votes
+from overlap.review.votes import EPOCH, REQUIRED_COLUMNS, VOIDED, claim_import, export_votes, import_votes, make_votes
 from overlap.tables import REVIEW_ITEMS, as_table
 
 HEADER = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
@@ -246,6 +246,11 @@ def test_the_export_says_what_is_void_and_importing_passes_it_over(store, tmp_pa
     other = open_store(tmp_path / "other.sqlite")
     assert import_votes(other, tmp_path / "all.csv") == 1
     assert counting(other) == counting(store) == [("photo0", "ann", "different")]
+
+
+def test_a_blank_is_no_reason_why_a_vote_would_be_void(store, tmp_path):
+    (tmp_path / "v.csv").write_text(f"{','.join(REQUIRED_COLUMNS)},{VOIDED}\ns,q,photo0,0,ann,same, \n")
+    assert import_votes(store, tmp_path / "v.csv") == 1
 
 
 def test_a_database_of_before_imports_keeps_its_votes_and_its_chain(database, tmp_path):
