@@ -97,7 +97,7 @@ def croissant_findings(folder: Path) -> list[str]:
         logging.getLogger("absl").setLevel(logging.ERROR)  # or it prints what it merely recommends
         try:
             mlcroissant.Dataset(jsonld=str(folder / CROISSANT_FILE))
-        except Exception as error:
+        except Exception as error:  # mlcroissant raises many kinds on metadata that it refuses
             return [f"{CROISSANT_FILE} is refused by mlcroissant: {error}"]
     return []
 

@@ -179,3 +179,10 @@ def test_figures_wait_for_a_yes_of_each_query_and_removed_landmark():
     fate = fate_of(asked, [1, 0, 0, 0, 0, 1], [1, 0, 0, 3, 2, 1], Rule())
     assert not fate.for_removals[:3].any()
     assert fate.for_figures.tolist() == [False, False, True, False, True, False]
+
+
+def test_nobody_is_asked_what_closure_brought_up_of_a_landmark_that_goes():
+    """Its pair removes it, whatever the rule makes of the whole."""
+    asked = ([0, -1], [0, 0], ["global", "closure"])
+    assert fate_of(asked, [1, 0], [1, 0], Rule()).for_others.tolist() == [False, False]
+    assert fate_of(asked, [0, 0], [0, 0], Rule()).for_others.tolist() == [False, True]

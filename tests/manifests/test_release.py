@@ -19,6 +19,7 @@ from overlap.manifests.croissant import build_croissant
 from overlap.manifests.records import read_records
 from overlap.manifests.release import write_release
 from overlap.manifests.sums import checksums, file_names, seal_of
+from overlap.manifests.tables import table_findings
 from overlap.manifests.verify import verify_release
 from overlap.tables import REMOVALS, as_table
 
@@ -577,3 +578,12 @@ def test_applying_refuses_strange_ids_and_leaves_the_old_file(tmp_path):
     with pytest.raises(CheckError, match=r"train_clean\.csv holds no landmark_id 8, which the removals name"):
         apply_removals(tmp_path / "ids.csv", clean, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize(("cell", "findings"), [("2", 0), ("7", 1)])
+def test_queries_that_were_not_asked_are_those_of_release_json(tmp_path, cell, findings):
+    table = f"name,n_queries,n_duplicated,n_landmarks,n_images,n_not_asked\ns,9,6,1,2,{cell}\n"
+    (tmp_path / "table2.csv").write_text(f"{table}TEXT,,,0,0,\nTOTAL,9,6,1,2,2\n")
+    (tmp_path / "removals.csv").write_text("landmark_id,evaluation_set,origin,n_images\n7,s,global,2\n")
+    sets = {"s": {"queries": 9, "duplicated_queries": 6, "not_asked_queries": 2}}
+    assert len(table_findings(tmp_path, {"evaluation_sets": sets, "files": {}})) == findings

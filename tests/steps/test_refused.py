@@ -15,7 +15,8 @@ from overlap.steps.photos import read_quarantine, read_sets
 from overlap.steps.pipeline import curate
 from overlap.steps.planting import choose_photos, plant_photos
 from overlap.steps.retrieve import read_candidates
-from overlap.steps.verify import read_verified
+from overlap.steps.run import cut_photos
+from overlap.steps.verify import open_features, read_verified
 
 LOOSE = ("run.max_unreadable=1.0", "search.k=6")
 FIRST = f"{0:016x}"
@@ -150,3 +151,24 @@ def test_a_release_is_not_made_for_ever_without_a_picture_that_is_out_of_reach(t
     assert evidence._thumbnail(row, PhotoLimits()).startswith(b"\xff\xd8")
     path.unlink()
     assert evidence._thumbnail(row, PhotoLimits()) is evidence._digest(row, PhotoLimits()) is None
+
+
+def test_a_photo_that_came_back_has_its_own_features_again(tiny_photos: Path, open_quietly):
+    """Its file was another photo's for one run, whose features stand in the store, beside those of one that changed."""
+    config = load_config(tiny_photos / "config.toml", LOOSE)
+    with open_quietly(config) as run:
+        rows = read_sets(run).training.images.to_pylist()
+    together = next(part for part in cut_photos(rows, 1000) if len(part) > 1)
+    paths = [Path(row["path"]) for row in together[:2]]
+    other = Path(next(row["path"] for row in rows if row not in together)).read_bytes()
+    content, status = paths[0].read_bytes(), paths[0].stat()
+    found = []
+    for replaced in ([], paths, [paths[0]]):
+        for path in replaced:
+            path.write_bytes(other if len(replaced) == 2 else content)
+        os.utime(paths[0], ns=(status.st_atime_ns, status.st_mtime_ns + (len(replaced) == 2)))
+        with open_quietly(config) as run:
+            curate(run)
+        found.append(open_features(config)((together[0]["source"], together[0]["image_id"])).xy_px.tobytes())
+    assert found[0] != found[1]
+    assert found[2] == found[0]
