@@ -17,7 +17,8 @@ from rich.console import Console
 
 from benchmarks.results import Result
 from overlap.config import load_config
-from overlap.steps.run import Run, Shard, open_run, run_shards
+from overlap.steps.run import Run, open_run
+from overlap.steps.shards import Shard, run_shards
 from overlap.store import write_json
 from overlap.workers import count_cores, map_in_processes
 

@@ -60,8 +60,10 @@ def main() -> None:
     _overlap("publish", *settings)
     seconds = time.monotonic() - began
     _overlap("export", "verified", *settings, "--out", str(store / "verified.csv"))
-    removed = {int(row["landmark_id"]) for row in _read(store / "manifests" / "photos-clean-1.0.0" / "removals.csv")}
-    true = {int(row["landmark_id"]) for row in _read(photos / "truth.csv") if row["overlaps"] == "1"}
+    removed = {
+        int(row["landmark_id"]) for row in read_rows(store / "manifests" / "photos-clean-1.0.0" / "removals.csv")
+    }
+    true = {int(row["landmark_id"]) for row in read_rows(photos / "truth.csv") if row["overlaps"] == "1"}
     kind = "exported" if options.program else "vlad"
     print(f"{kind} + {options.features}: found {len(removed & true)} of {len(true)}, false {sorted(removed - true)}")
     print(f"  pair AP {_average_precision(store, photos):.3f}, {seconds:.0f} s")
@@ -83,17 +85,18 @@ def _average_precision(store: Path, photos: Path) -> float:
     """Return plain AP by score, ties by ids; every photo of a query's overlapping landmarks is a positive."""
     landmarks = {
         (row["evaluation_set"], row["query_id"]): set(map(int, row["overlapping_landmark_ids"].split()))
-        for row in _read(photos / "queries.csv")
+        for row in read_rows(photos / "queries.csv")
     }
-    sizes = {int(r["landmark_id"]): len(r["images"].split()) for r in _read(photos / "gldv2" / "train_clean.csv")}
-    rows = _read(store / "verified.csv")
+    sizes = {int(r["landmark_id"]): len(r["images"].split()) for r in read_rows(photos / "gldv2" / "train_clean.csv")}
+    rows = read_rows(store / "verified.csv")
     rows.sort(key=lambda row: (-float(row["score"]), row["evaluation_set"], row["query_id"], row["image_id"]))
     hits = np.array([int(r["landmark_id"]) in landmarks[r["evaluation_set"], r["query_id"]] for r in rows], dtype=float)
     n_positive = sum(sizes[landmark_id] for ids in landmarks.values() for landmark_id in ids)
     return float((np.cumsum(hits) / np.arange(1, len(hits) + 1) * hits).sum() / n_positive)
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, column by name."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

@@ -192,6 +192,48 @@ def read_table(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
         raise _unreadable(path, error) from error
 
 
+def write_parts(folder: Path, name: str, parts: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write ``name.arrow`` into a draft folder: tables that can be read one by one."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(folder / f"{name}.arrow", schema, options=options) as file:
+        for part in parts:
+            file.write_table(part.combine_chunks())
+
+
+def read_part(folder: Path, name: str, part: int) -> pa.Table:
+    """Read one of the tables that write_parts wrote, none of which was empty.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    path = folder / f"{name}.arrow"
+    try:
+        with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
+            return pa.Table.from_batches([file.get_batch(part)])
+    except Exception as error:  # pyarrow raises many kinds on damaged files
+        raise _unreadable(path, error) from error
+
+
+def write_open_table(folder: Path, name: str, table: pa.Table) -> None:
+    """Write ``name.arrow`` into a draft folder, to be mapped."""
+    with pa.ipc.new_file(folder / f"{name}.arrow", table.schema) as file:
+        file.write_table(table.combine_chunks())
+
+
+def map_table(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
+    """Map ``name.arrow`` of an artefact and check it against its schema; columns come into memory as they are read.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, or has other columns.
+    """
+    path = folder / f"{name}.arrow"
+    try:
+        with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+            return checked(file.read_all(), schema)
+    except Exception as error:  # pyarrow raises many kinds on damaged files
+        raise _unreadable(path, error) from error
+
+
 def write_array(folder: Path, name: str, array: NDArray[np.generic]) -> None:
     """Write ``name.npy`` into a draft folder."""
     if array.dtype.hasobject:

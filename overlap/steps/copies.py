@@ -2,35 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from overlap.config import Config, fingerprint
+from overlap.config import Config
 from overlap.datasets.catalogue import EvaluationSet
-from overlap.errors import DataError
-from overlap.images import PhotoLimits
 from overlap.search.copies import Hashes, hash_photo, search_copies
-from overlap.steps.candidates import candidate_rows, sorted_candidates
+from overlap.steps.candidates import keep_found, sorted_candidates, tabulate_found
 from overlap.steps.declared import name_part
-from overlap.steps.photos import Sets, find_probes, find_whole, write_quarantine
-from overlap.steps.run import (
-    Run,
-    Shard,
-    cut_photos,
-    name_shard,
-    put_list,
-    read_text_list,
-    recorded,
-    row_stamp,
-    run_shards,
-)
+from overlap.steps.photos import Sets, find_probes, find_whole
+from overlap.steps.run import Run, recorded
+from overlap.steps.shards import Done, Shard, put_list, read_text_list, run_photos, store_each
 from overlap.store import read_array, read_table, write_array, write_json, write_table
 from overlap.tables import CANDIDATES
-
-_HASH_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,12 +27,6 @@ class Hashed:
 
     train: tuple[Shard, ...]
     probes: Mapping[str, tuple[Shard, ...]]
-
-
-@dataclass(frozen=True)
-class _Work:
-    rows: Sequence[dict[str, Any]]
-    limits: PhotoLimits
 
 
 def find_copies(run: Run, sets: Sets) -> pa.Table:
@@ -83,17 +65,7 @@ def hash_sets(run: Run, sets: Sets) -> Hashed:
 
 def hash_images(run: Run, images: pa.Table, *, label: str) -> tuple[Shard, ...]:
     """Compute the hash of every photo of a table (IMAGES), and keep what is stored."""
-    shards = [
-        Shard(
-            run.store,
-            "hashes",
-            fingerprint("hashes", _HASH_VERSION, list(map(row_stamp, rows))),
-            len(rows),
-            _Work(rows, run.limits),
-        )
-        for rows in cut_photos(images.to_pylist(), run.config.run.photos_per_shard)
-    ]
-    return tuple(run_shards(run, shards, _store_hashes, label=label))
+    return run_photos(run, "hashes", images, _store_hashes, settings=None, label=label)
 
 
 def read_hashes(shards: Sequence[Shard]) -> Hashes:
@@ -112,28 +84,19 @@ def _find_hashed(config: Config, evaluation: EvaluationSet) -> pa.Table:
 
 
 def _search(run: Run, sets: Sets, hashed: Hashed) -> pa.Table:
-    settings, images = run.config.search, sets.training.images
-    landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
-    photos = read_hashes(hashed.train)
-    rows: list[dict[str, Any]] = []
+    settings, photos = run.config.search, read_hashes(hashed.train)
+    parts = [CANDIDATES.empty_table()]
     for source, shards in hashed.probes.items():
         query_ids, found = search_copies(read_hashes(shards), photos, bits=settings.copies, k=settings.k)
-        rows += candidate_rows(source, query_ids, found, landmarks, origin="copy")
-    return sorted_candidates(rows)
+        images = keep_found(sets.training.images, found)
+        parts.append(tabulate_found(source, query_ids, found, images, origin="copy"))
+    return sorted_candidates(parts)
 
 
 def _store_hashes(shard: Shard) -> str:
-    work: _Work = shard.work
-    image_ids, codes, refused = [], [], []
-    for row in work.rows:
-        try:
-            codes.append(hash_photo(row, work.limits))
-            image_ids.append(row["image_id"])
-        except DataError as error:
-            refused.append((row, error))
-    name = name_shard(shard, refused)
-    with shard.store.put(shard.step, name) as folder:
-        write_json(folder, "photos", image_ids)
-        write_array(folder, "codes", np.array(codes, np.uint64))
-        write_quarantine(folder, refused)
-    return name
+    return store_each(shard, partial(hash_photo, limits=shard.work.limits), _write_hashes)
+
+
+def _write_hashes(folder: Path, done: Done[int]) -> None:
+    write_json(folder, "photos", [done.rows[place]["image_id"] for place in done.made])
+    write_array(folder, "codes", np.array([*done.made.values()], np.uint64))

@@ -25,6 +25,7 @@ class Step:
         needs: the steps whose results it takes.
         device: the setting of the device, where that changes bytes; what "auto" became is recorded.
         uses: settings that its work reads and that change no bytes.
+        part_of: whose result it is a part of; without one it keeps a record of its own.
         version: raised when a change of the code changes bytes.
     """
 
@@ -33,6 +34,7 @@ class Step:
     needs: tuple[str, ...] = ()
     device: str | None = None
     uses: tuple[str, ...] = ()
+    part_of: str | None = None
     version: int = 1
 
 
@@ -43,9 +45,9 @@ def _section(name: str, *keys: str) -> tuple[str, ...]:
     return tuple(f"{name}.{key}" for key in keys)
 
 
-def _describing(*keys: str, device: str | None = None) -> Step:
+def _describing(*keys: str, needs: tuple[str, ...] = (), device: str | None = None) -> Step:
     reads = _section("descriptors", "kind", "size_px", "scales", *keys)
-    return Step(reads, ("search.probes", *_LIMITS), ("photos",), device, version=4)
+    return Step(reads, ("search.probes", *_LIMITS), ("photos", *needs), device, version=4)
 
 
 def _extracting(*, device: str | None = None) -> Step:
@@ -64,17 +66,26 @@ _JUDGED = ("verify.threshold", "review.threshold", "policy.name")
 # By name, or by name and the value of a setting that decides.
 STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
     {
+        "archives": Step(part_of="photos", version=3),
         "photos": Step(picks=("train", "evaluation", "synthetic")),
+        "vocabulary-sample": Step(("descriptors.size_px",), _LIMITS, ("photos",), part_of="descriptors", version=4),
+        "vocabulary": Step(
+            _section("descriptors", "vocabulary", "dimensions", "seed"),
+            needs=("vocabulary-sample",),
+            part_of="descriptors",
+            version=4,
+        ),
         "descriptors": (
             "descriptors.kind",
             {
-                "vlad": _describing("vocabulary", "dimensions", "seed"),
+                "vlad": _describing(needs=("vocabulary",)),
                 "exported": _describing(*_NETWORK, device="descriptors.device"),
                 "network": _describing(*_NETWORK, "network", device="descriptors.device"),
             },
         ),
         "candidates": Step(_section("search", "k", "index"), needs=("descriptors",), version=3),
-        "copies": Step(_section("search", "k", "copies"), ("search.probes", *_LIMITS), ("photos",), version=2),
+        "hashes": Step((), ("search.probes", *_LIMITS), ("photos",), part_of="copies", version=2),
+        "copies": Step(_section("search", "k", "copies"), needs=("hashes",), version=2),
         "names": Step(("names.words",), needs=("photos",)),
         "features": (
             "verify.features",
@@ -88,10 +99,12 @@ STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
             {"mutual": _matching(), "lightglue": _matching("matcher_weights", device="verify.device")},
         ),
         "audit": Step(("audit", *_JUDGED), needs=("verified", "names")),
-        "recall": Step(("audit.seed",), needs=("candidates", "copies")),
+        "planted": Step((), ("audit.seed", *_LIMITS), ("photos",), part_of="recall", version=2),
+        "recall": Step(needs=("planted", "candidates", "copies")),
         "audited": Step(("review.reviewers", *_JUDGED), needs=("audit",)),
         "closure": Step(("closure", *_JUDGED), needs=("verified", "names")),
         "queue": Step(("review.threshold", "verify.threshold"), needs=("verified", "names")),
+        "decoded": Step((), _LIMITS, ("photos",), part_of="training", version=2),
     }
 )
 
@@ -103,6 +116,11 @@ def find_step(config: Config, name: str) -> Step:
         return declared
     key, kinds = declared
     return kinds[attrgetter(key)(config)]
+
+
+def recorded_steps(config: Config) -> list[str]:
+    """Return the steps that keep a record of their own, in the order in which they run."""
+    return [name for name in STEPS if find_step(config, name).part_of is None]
 
 
 Part = TypeVar("Part", bound=Section)

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from overlap.config import TrainingConfig, fingerprint
-from overlap.errors import DataError
+from overlap.config import TrainingConfig
 from overlap.images import PhotoLimits, Pixels, load_photo, resize_to
-from overlap.steps.photos import check_quarantine, join_quarantine, write_quarantine
-from overlap.steps.run import Run, Shard, cut_photos, name_shard, row_stamp, run_shards
+from overlap.steps.run import Run
+from overlap.steps.shards import Done, Row, Shard, check_quarantine, join_quarantine, read_rows, run_photos, store_each
 from overlap.store import read_array, write_array
+from overlap.tables import IMAGES, as_table
 from overlap.training.groups import IndexArray, Size, find_group, group_sizes
 from overlap.workers import count_cores, start_processes
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from overlap.training.reading import LoadPhotos
 
 STEP = "decoded"
-_VERSION = 2
 _UNREADABLE = -1
 _GB = 1e9
+_KEY = ("source", "image_id", "stamp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +47,9 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class _Work:
-    rows: Sequence[dict[str, Any]]
+class _Decoding:
     size_px: int
     kind: str
-    limits: PhotoLimits
     keeps: bool
 
 
@@ -82,12 +80,12 @@ def decode_photos(run: Run, images: pa.Table, *, base: pa.Table, training: Train
     Raises:
         DataError: too many photos can't be read (run.max_unreadable).
     """
-    known = {_key(row) for row in base.to_pylist()}
+    known = set(map(_key, base.select(_KEY).to_pylist()))
     rows = images.to_pylist()
     more = [row for row in rows if _key(row) not in known]
     keeps = _fits(len(known) + len(more), training)
-    shards = [shard for part in (base.to_pylist(), more) for shard in _shards(run, part, training, keeps=keeps)]
-    shards = run_shards(run, shards, _store_decoded, label="decode training photos")
+    parts = (base, as_table(more, IMAGES))
+    shards = [shard for part in parts for shard in _decode_part(run, part, training, keeps=keeps)]
     check_quarantine(run, join_quarantine(list(map(_folder, shards))), len(known) + len(more))
     photos = {key: photo for shard in shards for key, photo in _list_photos(shard)}
     readable = np.array([row for row, each in enumerate(rows) if photos[_key(each)] is not None], dtype=np.int64)
@@ -107,51 +105,40 @@ def _fits(n_photos: int, training: TrainingConfig) -> bool:
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return row["source"], row["image_id"], row["stamp"]
+    source, image_id, stamp = (row[name] for name in _KEY)
+    return source, image_id, stamp
 
 
-def _shards(run: Run, rows: Sequence[dict[str, Any]], training: TrainingConfig, *, keeps: bool) -> list[Shard]:
+def _decode_part(run: Run, images: pa.Table, training: TrainingConfig, *, keeps: bool) -> Sequence[Shard]:
     named = (training.size_px, training.groups, keeps)
-    return [
-        Shard(
-            run.store,
-            STEP,
-            fingerprint(STEP, _VERSION, named, list(map(row_stamp, part))),
-            len(part),
-            _Work(part, training.size_px, training.groups, run.limits, keeps),
-        )
-        for part in cut_photos(rows, run.config.run.photos_per_shard)
-    ]
+    label = "decode training photos"
+    return run_photos(run, STEP, images, _store_decoded, settings=_Decoding(*named), label=label, more=named)
 
 
 def _store_decoded(shard: Shard) -> str:
-    work: _Work = shard.work
+    work, limits = shard.work.settings, shard.work.limits
     sizes = group_sizes(work.size_px, work.kind)
-    groups, kept, refused = [], [], []
-    for row in work.rows:
-        try:
-            pixels = load_photo(row, limits=work.limits)
-        except DataError as error:
-            groups.append(_UNREADABLE)
-            refused.append((row, error))
-            continue
-        groups.append(find_group(pixels.shape[1], pixels.shape[0], kind=work.kind))
-        if work.keeps:
-            kept.append(resize_to(pixels, sizes[groups[-1]]).ravel())
-    name = name_shard(shard, refused)
-    with shard.store.put(shard.step, name) as folder:
-        write_quarantine(folder, refused)
-        write_array(folder, "groups", np.array(groups, dtype=np.int16))
-        write_array(folder, "pixels", np.concatenate([np.zeros(0, np.uint8), *kept]))
-    return name
+
+    def decode(row: Row) -> tuple[int, Pixels | None]:
+        pixels = load_photo(row, limits=limits)
+        group = find_group(pixels.shape[1], pixels.shape[0], kind=work.kind)
+        return group, resize_to(pixels, sizes[group]).ravel() if work.keeps else None
+
+    return store_each(shard, decode, _write_decoded)
+
+
+def _write_decoded(folder: Path, done: Done[tuple[int, Pixels | None]]) -> None:
+    groups = [done.made[place][0] if place in done.made else _UNREADABLE for place in range(len(done.rows))]
+    kept = [pixels for _, pixels in done.made.values() if pixels is not None]
+    write_array(folder, "groups", np.array(groups, dtype=np.int16))
+    write_array(folder, "pixels", np.concatenate([np.zeros(0, np.uint8), *kept]))
 
 
 def _list_photos(shard: Shard) -> Iterator[tuple[tuple[str, str, str], _Photo | None]]:
     """Yield each photo of a shard with its key; None for one that can't be read."""
-    work: _Work = shard.work
-    sizes = group_sizes(work.size_px, work.kind)
+    sizes = group_sizes(shard.work.settings.size_px, shard.work.settings.kind)
     pixels, begin = read_array(_folder(shard), "pixels"), 0
-    for row, group in zip(work.rows, read_array(_folder(shard), "groups").tolist(), strict=True):
+    for row, group in zip(read_rows(shard), read_array(_folder(shard), "groups").tolist(), strict=True):
         if group == _UNREADABLE:
             yield _key(row), None
             continue

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from overlap.store import Store
 
 if TYPE_CHECKING:
-    from overlap.steps.run import Shard
+    from overlap.steps.shards import Shard
 
 _NAME = "journal.jsonl"
 # Read from the end of a journal that many runs have made long.

@@ -1,8 +1,7 @@
 """Read the training set and the evaluation sets: who is there, and where the bytes lie."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,10 @@ from overlap.errors import ConfigError, DataError
 from overlap.images import PhotoLimits, check_box, load_header
 from overlap.manifests.release import check_upstream
 from overlap.progress import counted
-from overlap.steps.run import Run, Shard, find_current, recorded, run_shards, shard_folders, store_of
-from overlap.store import read_json, read_table, write_json, write_table
+from overlap.steps.declared import name_part
+from overlap.steps.run import Run, find_current, recorded, store_of
+from overlap.steps.shards import Shard, hash_table, join_quarantine, run_shards, shard_folders
+from overlap.store import map_table, read_json, read_table, write_json, write_open_table, write_table
 from overlap.tables import IMAGES, LANDMARKS, QUARANTINE, as_table
 
 STEP = "photos"
@@ -57,19 +58,19 @@ def read_sets(run: Run) -> Sets:
     """
     with recorded(run, STEP) as finish:
         render_world(run)
-        archives = _index_archives(run)
-        training = read_training_set(run.config.train, archives=archives, progress=_show_stamps(run))
+        training = read_training_set(run.config.train, archives=_index_archives(run), progress=_show_stamps(run))
         evaluations = tuple(read_evaluation_set(evaluation) for evaluation in run.config.evaluation)
         sets = Sets(training, evaluations)
         _check_boxes(sets.queries, run.limits)
         tables = {"train": training.images, "queries": sets.queries, "evaluation": sets.evaluation_photos}
-        whole = fingerprint(STEP, [_hash_table(table) for table in (*tables.values(), training.landmarks)])
+        whole = fingerprint(STEP, [hash_table(table) for table in (*tables.values(), training.landmarks)])
         if not run.store.exists(STEP, whole):
             _check_upstream(run)
             with run.store.put(STEP, whole) as folder:
                 write_table(folder, "landmarks", training.landmarks)
                 for name, table in tables.items():
-                    write_table(folder, name, table)
+                    write_open_table(folder, name, table)
+        mapped = map_table(run.store.get(STEP, whole), "train", IMAGES)
         finish(
             whole,
             photos=training.images.num_rows,
@@ -77,7 +78,7 @@ def read_sets(run: Run) -> Sets:
             queries=sets.queries.num_rows,
             evaluation_photos=sets.evaluation_photos.num_rows,
         )
-    return sets
+    return replace(sets, training=replace(training, images=mapped))
 
 
 def find_probes(config: Config, evaluation: EvaluationSet) -> pa.Table:
@@ -106,7 +107,8 @@ def find_whole(queries: pa.Table) -> pa.Table:
 
 def read_photos(config: Config, name: str) -> pa.Table:
     """Return the stored table ``train``, ``queries`` or ``evaluation`` (IMAGES), or ``landmarks`` (LANDMARKS)."""
-    return read_table(find_current(config, STEP), name, LANDMARKS if name == "landmarks" else IMAGES)
+    folder = find_current(config, STEP)
+    return read_table(folder, name, LANDMARKS) if name == "landmarks" else map_table(folder, name, IMAGES)
 
 
 def read_quarantine(config: Config) -> pa.Table:
@@ -118,41 +120,6 @@ def read_quarantine(config: Config) -> pa.Table:
     ]
     rows = {(row["source"], row["image_id"]): row for row in join_quarantine(folders).to_pylist()}
     return as_table(list(rows.values()), QUARANTINE)
-
-
-def check_quarantine(run: Run, quarantine: pa.Table, n_photos: int) -> None:
-    """Report unreadable photos, and stop when there are too many.
-
-    Args:
-        quarantine: QUARANTINE rows of a step.
-        n_photos: how many photos the step had.
-
-    Raises:
-        DataError: their share is above run.max_unreadable.
-    """
-    n_bad = quarantine.num_rows
-    if not n_bad:
-        return
-    first = quarantine.slice(0, 1).to_pylist()[0]
-    found = f"{n_bad} of {n_photos} photos can't be used, for example {first['reason']}"
-    limit = run.config.run.max_unreadable
-    if n_bad > limit * n_photos:
-        raise DataError(f"{found}; that is over run.max_unreadable = {limit:g}: mend the photos, or raise the limit")
-    run.say(f"{found}; 'overlap export quarantine' lists them")
-
-
-def write_quarantine(folder: Path, refused: Sequence[tuple[Mapping[str, Any], DataError]]) -> None:
-    """Write the QUARANTINE rows of a shard's photos that could not be used."""
-    rows = [
-        {**{name: row[name] for name in ("image_id", "source", "path")}, "reason": str(error)} for row, error in refused
-    ]
-    write_table(folder, "quarantine", as_table(rows, QUARANTINE))
-
-
-def join_quarantine(folders: Sequence[Path]) -> pa.Table:
-    """Join the quarantine tables of a step's shards."""
-    parts = [read_table(folder, "quarantine", QUARANTINE) for folder in folders]
-    return pa.concat_tables([QUARANTINE.empty_table(), *parts])
 
 
 def _check_upstream(run: Run) -> None:
@@ -199,7 +166,7 @@ def _show_stamps(run: Run) -> Callable[[int], None]:
 def _index_archives(run: Run) -> dict[Path, pa.Table]:
     paths = list_archives(run.config.train)
     shards = [
-        Shard(run.store, "archives", fingerprint("archives", 3, path.name, stamp_archive(path)), 1, path)
+        Shard(run.store, "archives", name_part(run.config, "archives", {}, path.name, stamp_archive(path)), 1, path)
         for path in paths
     ]
     run_shards(run, shards, _store_archive, label="index the archives")
@@ -222,10 +189,3 @@ def _store_archive(shard: Shard) -> None:
     with shard.store.put(shard.step, shard.fingerprint) as folder:
         write_table(folder, "members", content.photos)
         write_json(folder, "others", {"n": len(content.others), "example": example})
-
-
-def _hash_table(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for batch in table.combine_chunks().to_batches():
-        digest.update(batch.serialize())
-    return digest.hexdigest()

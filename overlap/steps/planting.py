@@ -1,7 +1,6 @@
 """Evaluation photos that are changed as people change photos, to see whether they would be found."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,15 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from overlap.config import Config, fingerprint
-from overlap.errors import DataError
-from overlap.images import PhotoLimits, Pixels, encode_jpeg, load_photo, resize_within
+from overlap.config import Config
+from overlap.images import Pixels, encode_jpeg, load_photo, resize_within
 from overlap.steps.photos import Sets, find_probes
-from overlap.steps.run import Run, Shard, cut, name_shard, row_stamp, run_shards
+from overlap.steps.run import Run
+from overlap.steps.shards import Done, Row, Shard, cut_in_order, run_photos, store_each
 from overlap.store import read_json, write_json
 from overlap.tables import IMAGES, as_table
-
-_PLANTED_VERSION = 2
 
 
 def _cut_centre(pixels: Pixels) -> bytes:
@@ -36,12 +33,6 @@ PLANTINGS: Mapping[str, Callable[[Pixels], bytes]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class _Planting:
-    rows: Sequence[dict[str, Any]]
-    limits: PhotoLimits
-
-
 def choose_photos(config: Config, sets: Sets, n_photos: int) -> list[dict[str, Any]]:
     """Draw photos that are searched for, with audit.seed; rows of IMAGES, whole."""
     rows = [row for evaluation in sets.evaluations for row in find_probes(config, evaluation).to_pylist()]
@@ -51,18 +42,9 @@ def choose_photos(config: Config, sets: Sets, n_photos: int) -> list[dict[str, A
 
 def plant_photos(run: Run, rows: Sequence[dict[str, Any]]) -> dict[str, pa.Table]:
     """Return IMAGES of the changed photos by kind; the image_id is the number of the photo among the chosen."""
-    shards = [
-        Shard(
-            run.store,
-            "planted",
-            fingerprint("planted", _PLANTED_VERSION, list(map(row_stamp, part))),
-            len(part),
-            _Planting(part, run.limits),
-        )
-        for part in cut(rows, run.config.run.photos_per_shard)
-    ]
-    shards = run_shards(run, shards, _store_planted, label="planted photos")
-    images: dict[str, list[dict[str, Any]]] = {kind: [] for kind in PLANTINGS}
+    images = as_table(list(rows), IMAGES)
+    shards = run_photos(run, "planted", images, _store_planted, settings=None, label="planted photos", by=cut_in_order)
+    planted: dict[str, list[dict[str, Any]]] = {kind: [] for kind in PLANTINGS}
     first = 0
     for shard in shards:
         folder = run.store.get(shard.step, shard.fingerprint)
@@ -70,9 +52,9 @@ def plant_photos(run: Run, rows: Sequence[dict[str, Any]]) -> dict[str, pa.Table
         for place in done:
             for number, kind in enumerate(PLANTINGS):
                 path = folder / _file_name(place, number)
-                images[kind].append(_image_row(str(first + place), path, f"{shard.fingerprint}/{path.name}"))
+                planted[kind].append(_image_row(str(first + place), path, f"{shard.fingerprint}/{path.name}"))
         first += shard.size
-    return {kind: as_table(found, IMAGES) for kind, found in images.items()}
+    return {kind: as_table(found, IMAGES) for kind, found in planted.items()}
 
 
 def _image_row(image_id: str, path: Path, stamp: str) -> dict[str, Any]:
@@ -85,20 +67,17 @@ def _file_name(place: int, number: int) -> str:
 
 
 def _store_planted(shard: Shard) -> str:
-    work: _Planting = shard.work
-    changed: dict[int, list[bytes]] = {}
-    refused = []  # these are in the quarantine of the step descriptors, which reads them too
-    for place, row in enumerate(work.rows):
-        try:
-            pixels = load_photo(row, limits=work.limits)
-        except DataError as error:
-            refused.append((row, error))
-            continue
-        changed[place] = [change(pixels) for change in PLANTINGS.values()]
-    name = name_shard(shard, refused)
-    with shard.store.put(shard.step, name) as folder:
-        for place, pictures in changed.items():
-            for number, content in enumerate(pictures):
-                (folder / _file_name(place, number)).write_bytes(content)
-        write_json(folder, "photos", list(changed))
-    return name
+    limits = shard.work.limits
+
+    def change(row: Row) -> list[bytes]:
+        pixels = load_photo(row, limits=limits)
+        return [change(pixels) for change in PLANTINGS.values()]
+
+    return store_each(shard, change, _write_planted)
+
+
+def _write_planted(folder: Path, done: Done[list[bytes]]) -> None:
+    for place, pictures in done.made.items():
+        for number, content in enumerate(pictures):
+            (folder / _file_name(place, number)).write_bytes(content)
+    write_json(folder, "photos", list(done.made))

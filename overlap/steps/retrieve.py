@@ -1,16 +1,17 @@
 """From photos to candidates: global descriptors, search, and landmark names."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from overlap.config import Config, DescriptorsConfig, fingerprint
 from overlap.descriptors.batches import grid_shape, load_scaled
@@ -20,32 +21,34 @@ from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vl
 from overlap.devices import choose_device, use_large_pages
 from overlap.errors import ConfigError, DataError
 from overlap.features.catalogue import extract_root_sift
-from overlap.images import PhotoLimits, Pixels
+from overlap.images import Pixels
 from overlap.names import find_text_candidates
 from overlap.networks.catalogue import load_network
 from overlap.networks.checkpoint import open_saved, read_saved
 from overlap.progress import counted
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
-from overlap.steps.candidates import candidate_rows, sorted_candidates
-from overlap.steps.declared import declared_part, devices_of, find_step, name_part
+from overlap.steps.candidates import keep_found, sorted_candidates, tabulate_found
+from overlap.steps.declared import declared_part, find_step, name_part
 from overlap.steps.gpu import load_product
-from overlap.steps.photos import Sets, check_quarantine, join_quarantine, split_probes, write_quarantine
-from overlap.steps.run import (
-    Run,
+from overlap.steps.photos import Sets, split_probes
+from overlap.steps.run import Run, find_current, hash_file, recorded, resolve_device
+from overlap.steps.shards import (
+    Cut,
+    Done,
+    Row,
     Shard,
-    cut,
+    check_quarantine,
+    cut_in_order,
     cut_photos,
-    find_current,
-    hash_file,
-    name_shard,
+    join_quarantine,
     put_list,
+    read_rows,
     read_text_list,
-    recorded,
-    resolve_device,
-    row_stamp,
-    run_shards,
+    run_photos,
     shard_folders,
+    store_each,
+    store_photos,
 )
 from overlap.store import read_array, read_table, write_array, write_json, write_table
 from overlap.tables import CANDIDATES, Descriptors, FloatArray, as_table
@@ -54,14 +57,10 @@ from overlap.workers import count_cores
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VOCABULARY_VERSION = 4
 _VLAD_PHOTOS = 1000
 _VLAD_KEYPOINTS = 1000
 # A landmark may have thousands of photos, all of which come before the first of another.
 _PROBES_AT_ONCE = 1024
-
-
-_Cut: TypeAlias = Callable[[list[dict[str, Any]], int], list[Sequence[dict[str, Any]]]]
 
 # What the probes of an origin are, for people.
 PROBES: Mapping[str, str] = MappingProxyType(
@@ -78,12 +77,17 @@ class Described:
 
 
 @dataclass(frozen=True)
-class _Work:
-    rows: Sequence[dict[str, Any]]
+class _Describing:
+    """Hold what a worker needs beside the photos.
+
+    Args:
+        threads: how many decode photos ahead of a network.
+        model: the fingerprint of the vocabulary; without one a network describes.
+    """
+
     settings: DescriptorsConfig
-    limits: PhotoLimits
     threads: int
-    model: Path | None = None
+    model: str | None
 
 
 def check_network(run: Run) -> None:
@@ -99,18 +103,16 @@ def check_network(run: Run) -> None:
 def describe_sets(run: Run, sets: Sets) -> Described:
     """Compute a global descriptor of every training photo and every probe."""
     with recorded(run, "descriptors") as finish:
-        name, model = _find_model(run, sets)
+        model = find_vocabulary(run, sets)
         probes = {
             (evaluation.name, origin): images
             for evaluation in sets.evaluations
             for origin, images in split_probes(run.config, evaluation).items()
         }
         described = Described(
-            _describe(run, sets.training.images, name=name, model=model, label="descriptors: training"),
+            _describe(run, sets.training.images, model=model, label="descriptors: training"),
             {
-                (source, origin): _describe(
-                    run, images, name=name, model=model, label=f"descriptors: {source}, {PROBES[origin]}"
-                )
+                (source, origin): _describe(run, images, model=model, label=f"descriptors: {source}, {PROBES[origin]}")
                 for (source, origin), images in probes.items()
             },
         )
@@ -138,7 +140,7 @@ def describe_images(run: Run, images: pa.Table, *, label: str) -> list[Descripto
     settings = run.config.descriptors
     if settings.kind == "vlad":
         raise ConfigError('descriptors.kind = "vlad" is no network; set descriptors.kind and descriptors.path')
-    shards = _describe(run, images, name=hash_file(settings.path), model=None, label=label, cut=cut)
+    shards = _describe(run, images, model=None, label=label, by=cut_in_order)
     bad = join_quarantine([run.store.get(shard.step, shard.fingerprint) for shard in shards]).to_pylist()
     if bad:
         raise DataError(f"{len(bad)} of {images.num_rows} photos can't be used, for example {bad[0]['reason']}")
@@ -151,8 +153,7 @@ def describe_beside(run: Run, sets: Sets, images: pa.Table, *, label: str) -> li
     Args:
         images: IMAGES; photos that can't be read are left out.
     """
-    name, model = _find_model(run, sets)
-    return read_descriptors(_describe(run, images, name=name, model=model, label=label))
+    return read_descriptors(_describe(run, images, model=find_vocabulary(run, sets), label=label))
 
 
 def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
@@ -180,20 +181,24 @@ def search_training(run: Run, sets: Sets, described: Described, image_ids: Colle
     Returns:
         CANDIDATES of origin closure, by photo and rank; a pair of two of the given photos stands there once.
     """
-    images = sets.training.images
-    landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
-    k, photos, asked = run.config.closure.k, read_descriptors(described.train), set(image_ids)
-    sizes = Counter(landmarks.values())
-    most = max((sizes[landmarks[image_id]] for image_id in asked), default=0)
+    images = sets.training.images.select(["image_id", "landmark_id"])
+    asked = images.filter(pc.is_in(images["image_id"], value_set=pa.array(sorted(image_ids), pa.string())))
+    sizes = Counter(
+        images["landmark_id"].filter(pc.is_in(images["landmark_id"], value_set=asked["landmark_id"])).to_pylist()
+    )
+    landmarks = dict(zip(asked["image_id"].to_pylist(), asked["landmark_id"].to_pylist(), strict=True))
+    k, photos = run.config.closure.k, read_descriptors(described.train)
+    most = max(sizes.values(), default=0)
     product = load_product(run.config.search)
-    rows: list[dict[str, Any]] = []
-    every = _join([_take(part, asked) for part in photos])
+    parts = [CANDIDATES.empty_table()]
+    every = _join([_take(part, landmarks.keys()) for part in photos])
     for start in range(0, len(every.image_ids), _PROBES_AT_ONCE):
         some = slice(start, start + _PROBES_AT_ONCE)
         probes = Descriptors(every.image_ids[some], every.vectors[some])
         found = search_exact(probes, photos, k=k + most, product=product)
-        rows += candidate_rows(run.config.train.format, probes.image_ids, found, landmarks, origin="closure")
-    return as_table(_of_other_landmarks(rows, landmarks, k=k), CANDIDATES).sort_by(
+        known = keep_found(images, found)
+        parts.append(tabulate_found(run.config.train.format, probes.image_ids, found, known, origin="closure"))
+    return as_table(_of_other_landmarks(pa.concat_tables(parts).to_pylist(), landmarks, k=k), CANDIDATES).sort_by(
         [("query_id", "ascending"), ("rank", "ascending")]
     )
 
@@ -220,56 +225,40 @@ def find_names(run: Run, sets: Sets) -> pa.Table:
     return found
 
 
-def _find_model(run: Run, sets: Sets) -> tuple[str, Path | None]:
-    """Return what names the model in fingerprints, and where its vocabulary lies, training it first if need be."""
+def find_vocabulary(run: Run, sets: Sets) -> str | None:
+    """Return the fingerprint of VLAD's vocabulary, learned first if need be; None where a network describes."""
     settings = run.config.descriptors
     if settings.kind != "vlad":
-        return hash_file(settings.path), None
+        return None
     images = sets.training.images
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
-    shards = [
-        Shard(run.store, "vocabulary-sample", fingerprint(_VOCABULARY_VERSION, settings.size_px, stamps), *more)
-        for stamps, more in _cut(run, sample, model=None, cut=cut)
-    ]
-    if not run.store.exists("vocabulary", _name_vocabulary(settings, shards)):
-        shards = run_shards(run, shards, _store_sample, label="vocabulary: local features")
-    whole = _name_vocabulary(settings, shards)
+    own = declared_part(settings, find_step(run.config, "vocabulary-sample"), name="descriptors")
+    label = "vocabulary: local features"
+    shards = run_photos(run, "vocabulary-sample", sample, _store_sample, settings=own, label=label, by=cut_in_order)
+    whole = name_part(run.config, "vocabulary", {}, [shard.fingerprint for shard in shards])
     if not run.store.exists("vocabulary", whole):
         folders = [run.store.get(shard.step, shard.fingerprint) for shard in shards]
         check_quarantine(run, join_quarantine(folders), len(sample))
         vlad = train_vlad(chain(*map(_read_sample, folders)), settings=settings)
         with run.store.put("vocabulary", whole) as folder:
             save_vlad(folder, vlad)
-    return whole, run.store.get("vocabulary", whole)
+    return whole
 
 
-def _name_vocabulary(settings: DescriptorsConfig, shards: Sequence[Shard]) -> str:
-    learned = (settings.vocabulary, settings.dimensions, settings.seed)
-    return fingerprint("vocabulary", _VOCABULARY_VERSION, learned, [shard.fingerprint for shard in shards])
-
-
-def _describe(
-    run: Run, images: pa.Table, *, name: str, model: Path | None, label: str, cut: _Cut = cut_photos
-) -> tuple[Shard, ...]:
-    config = run.config
-    devices = {key: resolve_device(run, key) for key in devices_of(config, "descriptors")}
-    shards = [
-        Shard(run.store, "descriptors", name_part(config, "descriptors", devices, name, stamps), *more)
-        for stamps, more in _cut(run, images, model=model, cut=cut)
-    ]
-    return tuple(run_shards(run, shards, _store_descriptors, label=label))
-
-
-def _cut(
-    run: Run, images: pa.Table, *, model: Path | None, cut: _Cut
-) -> Iterator[tuple[list[Any], tuple[int, "_Work"]]]:
-    """Yield what names the photos of each shard, how many there are, and the work on them."""
-    step = find_step(run.config, "descriptors")
+def _describe(run: Run, images: pa.Table, *, model: str | None, label: str, by: Cut = cut_photos) -> tuple[Shard, ...]:
+    step, settings = find_step(run.config, "descriptors"), run.config.descriptors
     device = resolve_device(run, step.device) if step.device else None
-    settings = declared_part(run.config.descriptors, step, name="descriptors", device=device)
-    for rows in cut(images.to_pylist(), run.config.run.photos_per_shard):
-        work = _Work(rows, settings, run.limits, _count_threads(run), model)
-        yield list(map(row_stamp, rows)), (len(rows), work)
+    own = declared_part(settings, step, name="descriptors", device=device)
+    return run_photos(
+        run,
+        "descriptors",
+        images,
+        _store_descriptors,
+        settings=_Describing(own, _count_threads(run), model),
+        label=label,
+        more=[model or hash_file(settings.path)],
+        by=by,
+    )
 
 
 def _count_threads(run: Run) -> int:
@@ -279,21 +268,18 @@ def _count_threads(run: Run) -> int:
 
 
 def _store_sample(shard: Shard) -> str:
-    work: _Work = shard.work
-    found: list[FloatArray] = []
-    refused = []
-    for row in work.rows:
-        try:
-            photo = load_scaled(row, size_px=work.settings.size_px, scales=(1.0,), limits=work.limits)
-            found.append(_root_sift(photo[0]))
-        except DataError as error:
-            refused.append((row, error))
-    name = name_shard(shard, refused)
-    with shard.store.put(shard.step, name) as folder:
-        write_quarantine(folder, refused)
-        write_array(folder, "ends", np.cumsum([len(one) for one in found], dtype=np.int64))
-        write_array(folder, "sample", np.concatenate([np.zeros((0, 128), np.float32), *found]))
-    return name
+    size_px, limits = shard.work.settings.size_px, shard.work.limits
+
+    def find_features(row: Row) -> FloatArray:
+        return _root_sift(load_scaled(row, size_px=size_px, scales=(1.0,), limits=limits)[0])
+
+    return store_each(shard, find_features, _write_sample)
+
+
+def _write_sample(folder: Path, done: Done[FloatArray]) -> None:
+    found = [*done.made.values()]
+    write_array(folder, "ends", np.cumsum([len(one) for one in found], dtype=np.int64))
+    write_array(folder, "sample", np.concatenate([np.zeros((0, 128), np.float32), *found]))
 
 
 def _read_sample(folder: Path) -> list[FloatArray]:
@@ -303,26 +289,27 @@ def _read_sample(folder: Path) -> list[FloatArray]:
 
 
 def _store_descriptors(shard: Shard) -> str:
-    work: _Work = shard.work
+    work: _Describing = shard.work.settings
+    rows, limits = read_rows(shard), shard.work.limits
     if work.model is not None:
-        embed = _load_vlad(shard.store.get("vocabulary", work.model.name))
-        done = describe_photos(work.rows, embed=embed, settings=work.settings, limits=work.limits)
+        embed = _load_vlad(shard.store.get("vocabulary", work.model))
+        done = describe_photos(rows, embed=embed, settings=work.settings, limits=limits)
     else:
         network = _load_network(work.settings)
         done = describe_batches(
-            work.rows,
+            rows,
             network=network,
             settings=work.settings,
-            limits=work.limits,
+            limits=limits,
             workers=work.threads,
             fit=network.fit if isinstance(network, Exported) else grid_shape,
         )
-    name = name_shard(shard, [(work.rows[photo.row], photo.error) for photo in done.refused])
-    with shard.store.put(shard.step, name) as folder:
+
+    def write(folder: Path) -> None:
         write_json(folder, "photos", done.descriptors.image_ids)
         write_array(folder, "vectors", done.descriptors.vectors)
-        write_table(folder, "quarantine", done.quarantine)
-    return name
+
+    return store_photos(shard, [(rows[photo.row], photo.error) for photo in done.refused], write)
 
 
 @lru_cache(maxsize=1)
@@ -372,17 +359,15 @@ def _open_network(settings: DescriptorsConfig, *, device: str) -> Callable[["Ten
 
 def _search(run: Run, sets: Sets, described: Described) -> pa.Table:
     """Search with the probes of all evaluation sets at once: the photos are read once."""
-    images = sets.training.images
-    landmarks = dict(zip(images["image_id"].to_pylist(), images["landmark_id"].to_pylist(), strict=True))
     probes = [(*name, part) for name, shards in described.probes.items() for part in read_descriptors(shards)]
     found = _find_neighbours(run, _join([part for *_, part in probes]), read_descriptors(described.train))
-    rows: list[dict[str, Any]] = []
-    first = 0
+    images = keep_found(sets.training.images, found)
+    parts, first = [CANDIDATES.empty_table()], 0
     for source, origin, part in probes:
         own = slice(first, first := first + len(part.image_ids))
         neighbours = Neighbours(found.image_ids[own], found.similarities[own])
-        rows += candidate_rows(source, part.image_ids, neighbours, landmarks, origin=origin)
-    return sorted_candidates(rows)
+        parts.append(tabulate_found(source, part.image_ids, neighbours, images, origin=origin))
+    return sorted_candidates(parts)
 
 
 def _join(parts: Sequence[Descriptors]) -> Descriptors:

@@ -4,29 +4,25 @@
 several settings stand side by side: each has its record ``STEP-SETTINGS.json``, which is found again with its settings.
 """
 
-import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import ceil
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeAlias
 
-from overlap.config import Config, fingerprint
-from overlap.datasets.photos import MISSING
+from overlap.config import Config
 from overlap.devices import choose_device
-from overlap.errors import ArtifactError, ConfigError, DataError
-from overlap.images import LimitError, PhotoLimits, UnreachableError, stamp_file
+from overlap.errors import ArtifactError, ConfigError
+from overlap.images import PhotoLimits, stamp_file
 from overlap.mirror import Mirror
 from overlap.progress import Begin, unseen
 from overlap.steps.declared import devices_of, settings_of
-from overlap.steps.journal import timed, write_line
-from overlap.store import Store, read_json, write_json
+from overlap.steps.journal import write_line
+from overlap.store import Store
 from overlap.workers import MapShards
 
 _FORMAT = 2
@@ -57,22 +53,6 @@ class Run:
     def limits(self) -> PhotoLimits:
         """Return what a photo may cost."""
         return PhotoLimits(mb=self.config.run.max_photo_mb, mpx=self.config.run.max_photo_mpx)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Name one piece of a step's work; a worker turns it into one artefact.
-
-    Args:
-        size: how many photos or pairs it holds, for the progress bar.
-        work: what the step's worker function needs, picklable; where it reads photos, their ``limits`` too.
-    """
-
-    store: Store
-    step: str
-    fingerprint: str
-    size: int
-    work: Any
 
 
 @dataclass(frozen=True)
@@ -119,140 +99,6 @@ def store_of(config: Config) -> Store:
 def follow_run(config: Config, *, map_shards: MapShards) -> Run:
     """Return the run of a process that works beside the one that holds the store, in silence."""
     return Run(config, store_of(config), map_shards, lambda line: None)
-
-
-def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:
-    """Cut rows into shards of at most the given size, and a small set into about sixteen, on any machine alike."""
-    size = min(at_most, max(ceil(len(rows) / 16), 1))
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def cut_photos(rows: Iterable[dict[str, Any]], at_most: int) -> list[Sequence[dict[str, Any]]]:
-    """Cut rows of IMAGES into shards of at most the given size, by the photo alone: its archive and a hash of its id.
-
-    So the order of the rows changes nothing, and a photo more changes the shard that it comes into, or splits it in
-    two. Photos that lie in no archive are cut into sixteen parts at least.
-    """
-    by_archive: dict[str, list[_Hashed]] = {}
-    for row in rows:
-        digest = hashlib.sha256(f"{row['source']}\0{row['image_id']}".encode()).digest()
-        by_archive.setdefault(row["archive"] or "", []).append((int.from_bytes(digest), row))
-    parts = (
-        part
-        for archive, hashed in sorted(by_archive.items())
-        for part in _split(hashed, at_most, bit=0, least=0 if archive else _LEAST_BITS)
-    )
-    return [[row for _, row in sorted(part, key=itemgetter(0))] for part in parts]
-
-
-_Hashed: TypeAlias = tuple[int, dict[str, Any]]
-_LEAST_BITS = 4
-
-
-def _split(hashed: list[_Hashed], at_most: int, *, bit: int, least: int) -> Iterator[list[_Hashed]]:
-    """Halve by one bit of the hash after another until the parts are small enough; empty ones are left out."""
-    if not hashed:
-        return
-    if len(hashed) <= at_most and bit >= least:
-        yield hashed
-        return
-    for side in (0, 1):
-        half = [each for each in hashed if each[0] >> (255 - bit) & 1 == side]
-        yield from _split(half, at_most, bit=bit + 1, least=least)
-
-
-def run_shards(run: Run, shards: Sequence[Shard], worker: Callable[[Shard], str | None], *, label: str) -> list[Shard]:
-    """Do the shards, all of one step, that are not stored yet.
-
-    Args:
-        worker: stores a shard; returns the fingerprint that it used if not the shard's own.
-
-    Returns:
-        The shards with the fingerprints under which they are stored.
-    """
-    wanted = [name for shard in shards for name in _find_names(shard)]
-    stored = run.store.find(shards[0].step, wanted) if shards else frozenset()
-    names = [next((name for name in _find_names(shard) if name in stored), None) for shard in shards]
-    missing = [shard for shard, name in zip(shards, names, strict=True) if name is None]
-    if len(missing) < len(shards):
-        run.say(f"{label}: {len(shards) - len(missing)} of {len(shards)} shards are already stored")
-        write_line(run.store, step=shards[0].step, kept=len(shards) - len(missing))
-    done = iter(run.map_shards(timed(worker), missing, label=label, sizes=[shard.size for shard in missing]))
-    return [
-        replace(shard, fingerprint=name or next(done) or shard.fingerprint)
-        for shard, name in zip(shards, names, strict=True)
-    ]
-
-
-def name_shard(shard: Shard, refused: Sequence[tuple[Mapping[str, Any], DataError]]) -> str:
-    """Return the fingerprint under which a shard is stored, by which of its photos were refused.
-
-    A refusal that may pass is no result. With a photo over a limit, a shard is one for these limits; with one whose
-    file could not be reached, the next run does not find the shard and tries again. A file that was missing already
-    when the set was read has a stamp of its own, and so has its shard.
-    """
-    unreachable = [[row["source"], row["image_id"], str(error)] for row, error in refused if may_pass(row, error)]
-    if unreachable:
-        return fingerprint(_name_limited(shard), unreachable)
-    return _name_limited(shard) if any(isinstance(error, LimitError) for _, error in refused) else shard.fingerprint
-
-
-def read_kept(store: Store, step: str, own: str) -> list[Path]:
-    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here."""
-    path = _kept_path(store, step, own)
-    members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return [store.path(step, member) for member in members if store.path(step, member).is_dir()]
-
-
-def keep_parts(store: Store, step: str, own: str, shards: Sequence[Shard]) -> None:
-    """Add parts of a step to those that later runs may take from, of what their bytes depend on beside the photos."""
-    names = [folder.name for folder in read_kept(store, step, own)]
-    path = _kept_path(store, step, own)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(list(dict.fromkeys([*names, *(shard.fingerprint for shard in shards)]))))
-    draft.replace(path)
-
-
-def _kept_path(store: Store, step: str, own: str) -> Path:
-    return store.root / "current" / f"parts-{step}-{own[:32]}.json"
-
-
-def number(*parts: object) -> int:
-    """Return 64 bits of a fingerprint: of a photo or a pair among those of a step."""
-    return int(fingerprint(*parts)[:16], 16)
-
-
-def may_pass(row: Mapping[str, Any], error: DataError) -> bool:
-    """Tell whether a refusal may pass by itself: the file could not be reached, and was not missing from the first."""
-    return isinstance(error, UnreachableError) and row["stamp"] != MISSING
-
-
-def put_list(run: Run, step: str, shards: Sequence[Shard]) -> str:
-    """Store the list of a step's shards as an artefact of its own and return its fingerprint."""
-    members = [shard.fingerprint for shard in shards]
-    whole = fingerprint(step, "list", members)
-    if not run.store.exists(step, whole):
-        with run.store.put(step, whole) as folder:
-            write_json(folder, "shards", members)
-    return whole
-
-
-def shard_folders(store: Store, step: str, whole: str) -> list[Path]:
-    """Return the folders of the shards that a list names."""
-    return [store.get(step, member) for member in read_text_list(store.get(step, whole), "shards")]
-
-
-def read_text_list(folder: Path, name: str) -> list[str]:
-    """Read ``name.json`` of an artefact, a list of texts.
-
-    Raises:
-        ArtifactError: it is missing, damaged or something else.
-    """
-    values = read_json(folder, name)
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ArtifactError(f"{folder}/{name}.json holds no list of texts; delete {folder} and run the step again")
-    return values
 
 
 @contextmanager
@@ -339,11 +185,6 @@ def find_current(config: Config, step: str) -> Path:
     return store.get(step, record.fingerprint)
 
 
-def row_stamp(row: Mapping[str, Any]) -> list[Any]:
-    """Return what tells a photo's row from another and a changed photo from an unchanged one."""
-    return [row["source"], row["image_id"], row["offset"], row["stamp"], row["crop_px"]]
-
-
 def hash_file(path: Path | None) -> str:
     """Return the SHA-256 of a file of weights, or nothing for no file.
 
@@ -372,14 +213,6 @@ def require_out(path: Path) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ConfigError(f"{path}: folder {folder} is not there or can't be written to")
     return path
-
-
-def _find_names(shard: Shard) -> tuple[str, ...]:
-    return (shard.fingerprint, _name_limited(shard)) if hasattr(shard.work, "limits") else (shard.fingerprint,)
-
-
-def _name_limited(shard: Shard) -> str:
-    return fingerprint(shard.fingerprint, asdict(shard.work.limits))
 
 
 def _write_record(store: Store, record: Record) -> None:

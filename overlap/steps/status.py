@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from overlap.config import Config
 from overlap.decisions.decide import decide_items, describe_review
 from overlap.steps.decisions import rule_of
-from overlap.steps.declared import STEPS
+from overlap.steps.declared import recorded_steps
 from overlap.steps.journal import add_up, read_last_run
 from overlap.steps.publish import release_folder
 from overlap.steps.review import open_reviews
@@ -25,7 +25,7 @@ def render_status(config: Config) -> "Group":
 
     steps = Table("step", "state", "counts", "seconds", "finished", box=None, pad_edge=False, header_style="bold")
     steps.columns[3].justify = "right"
-    for step in STEPS:
+    for step in recorded_steps(config):
         steps.add_row(step, *_row(config, step))
     lines = [*_rate_lines(config), *_review_lines(config), _release_line(config)]
     return Group(f"{config.name}: {config.store}", steps, *lines)

@@ -24,7 +24,8 @@ from overlap.steps.decoded import decode_photos
 from overlap.steps.evaluate import choose_network, evaluate_network, name_subject
 from overlap.steps.phases import STAGES, Job, settings_of
 from overlap.steps.photos import read_sets
-from overlap.steps.run import Run, hash_file, require_out, row_stamp
+from overlap.steps.run import Run, hash_file, require_out
+from overlap.steps.shards import row_stamp
 from overlap.steps.split import hold_out, split_photos
 from overlap.training.curve import write_curve
 

@@ -1,9 +1,8 @@
 """From candidates to verified pairs: local features of every photo that is needed, then geometry pair by pair."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,31 +12,31 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from overlap.config import Config, VerifyConfig, fingerprint
-from overlap.errors import ArtifactError, DataError
+from overlap.errors import ArtifactError
 from overlap.features.catalogue import load_extractor, load_matcher, load_nearest
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
-from overlap.images import LimitError, PhotoLimits, load_photo
-from overlap.steps.declared import declared_part, devices_of, find_step, name_part
-from overlap.steps.photos import Sets, check_quarantine, join_quarantine, write_quarantine
-from overlap.steps.run import (
-    Run,
+from overlap.images import load_photo
+from overlap.steps.declared import declared_part, find_step, name_part
+from overlap.steps.photos import Sets
+from overlap.steps.run import Run, find_current, hash_file, recorded, store_of
+from overlap.steps.shards import (
+    Done,
     Shard,
+    check_quarantine,
     cut,
-    cut_photos,
-    find_current,
-    hash_file,
+    join_quarantine,
     keep_parts,
-    may_pass,
-    name_shard,
     number,
+    number_refused,
+    number_rows,
     put_list,
     read_kept,
-    recorded,
-    resolve_device,
     row_stamp,
+    run_photos,
     run_shards,
     shard_folders,
-    store_of,
+    store_each,
+    work_devices,
 )
 from overlap.store import read_array, read_json, read_table, write_array, write_json, write_table
 from overlap.tables import VERIFIED, LocalFeatures, as_table
@@ -49,13 +48,6 @@ _BATCH = 32
 
 PhotoKey: TypeAlias = tuple[str, str]
 _ASKED = ["evaluation_set", "query_id", "image_id", "landmark_id"]
-
-
-@dataclass(frozen=True)
-class _Extraction:
-    rows: list[dict[str, Any]]
-    settings: VerifyConfig
-    limits: PhotoLimits
 
 
 @dataclass(frozen=True)
@@ -87,12 +79,12 @@ def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
     with recorded(run, "features") as finish:
         images = sets.training.images
         wanted = pc.is_in(images["image_id"], value_set=pc.unique(candidates["image_id"]))
-        photos = [*_probes(sets, candidates), *images.filter(wanted).to_pylist()]
+        photos = pa.concat_tables([_probes(sets, candidates), images.filter(wanted)])
         shards = _find_features(run, photos, label="local features")
         whole = put_list(run, "features", shards)
         quarantine = join_quarantine(shard_folders(run.store, "features", whole))
-        check_quarantine(run, quarantine, len(photos))
-        finish(whole, photos=len(photos), unreadable=quarantine.num_rows)
+        check_quarantine(run, quarantine, photos.num_rows)
+        finish(whole, photos=photos.num_rows, unreadable=quarantine.num_rows)
     return whole
 
 
@@ -126,7 +118,7 @@ def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) 
     """
     images = sets.training.images
     asked = pa.concat_tables([pairs.select([name]).rename_columns(["id"]) for name in ("query_id", "image_id")])
-    photos = images.filter(pc.is_in(images["image_id"], value_set=pc.unique(asked["id"]))).to_pylist()
+    photos = images.filter(pc.is_in(images["image_id"], value_set=pc.unique(asked["id"])))
     shards = _find_features(run, photos, label=f"{label}: local features")
     places = _locate([run.store.get(shard.step, shard.fingerprint) for shard in shards])
     return _verify(run, pairs, places, label=f"{label}: verified pairs")
@@ -148,48 +140,48 @@ def feature_folders(config: Config) -> tuple[Path, ...]:
     return tuple(shard_folders(store_of(config), "features", whole.name))
 
 
-def _find_features(run: Run, photos: Sequence[dict[str, Any]], *, label: str) -> list[Shard]:
-    """Return the shards that hold the local features of some photos; only those that none holds yet are computed."""
-    settings, devices = _settings(run, "features")
-    own = name_part(run.config, "features", devices, hash_file(settings.weights))
-    # A photo has features, or was refused for good, or for limits that are the same still.
-    numbers = [(photo := number(row_stamp(row)), number(photo, asdict(run.limits))) for row in photos]
-    wanted: dict[PhotoKey, set[int]] = {}
-    for row, (photo, _) in zip(photos, numbers, strict=True):
-        wanted.setdefault((row["source"], row["image_id"]), set()).add(photo)
-    asked = set(chain(*numbers))
-    kept: list[Shard] = []
-    done: set[int] = set()
-    for folder in read_kept(run.store, "features", own):
-        held = read_array(folder, "numbers").tolist()
-        found = {*held, *read_array(folder, "refused").tolist()}
-        names = ((source, image_id) for source, image_id in _read_keys(folder))
-        is_stale = any(photo not in wanted.get(key, {photo}) for key, photo in zip(names, held, strict=True))
-        if not is_stale and not asked.isdisjoint(found):
-            kept.append(Shard(run.store, "features", folder.name, 0, None))
-            done |= found
-    missing = [row for row, either in zip(photos, numbers, strict=True) if done.isdisjoint(either)]
+def _find_features(run: Run, photos: pa.Table, *, label: str) -> list[Shard]:
+    """Return the shards that hold the local features of some photos (IMAGES); what none holds yet is computed."""
+    settings = _settings(run, "features")
+    weights = hash_file(settings.weights)
+    own = name_part(run.config, "features", work_devices(run, "features"), weights)
+    numbers = number_rows(photos, run.limits)
+    kept, done = _find_kept(run, own, photos, numbers)
+    missing = photos.filter(pa.array(~np.isin(numbers, done).any(axis=1)))
     if kept:
         run.say(f"{label}: {len(photos) - len(missing):,} of {len(photos):,} photos are already stored")
-    shards = [
-        Shard(
-            run.store,
-            "features",
-            fingerprint(own, list(map(row_stamp, rows))),
-            len(rows),
-            _Extraction(list(rows), settings, run.limits),
-        )
-        for rows in cut_photos(missing, run.config.run.photos_per_shard)
-    ]
-    shards = [*kept, *run_shards(run, shards, _store_features, label=label)]
-    keep_parts(run.store, "features", own, shards)
-    return shards
+    shards = run_photos(run, "features", missing, _store_features, settings=settings, label=label, more=[weights])
+    keep_parts(run.store, "features", own, [*kept, *shards])
+    return [*kept, *shards]
+
+
+def _find_kept(
+    run: Run, own: str, photos: pa.Table, numbers: NDArray[np.uint64]
+) -> tuple[list[Shard], NDArray[np.uint64]]:
+    """Return the stored shards that hold some of the photos, and none as it was before it changed; and their numbers.
+
+    A photo has features, or was refused for good, or for limits that are the same still.
+    """
+    wanted: dict[PhotoKey, set[int]] = {}
+    keys = zip(photos["source"].to_pylist(), photos["image_id"].to_pylist(), strict=True)
+    for key, own_number in zip(keys, numbers[:, 0].tolist(), strict=True):
+        wanted.setdefault(key, set()).add(own_number)
+    kept, done = [], [np.zeros(0, np.uint64)]
+    for folder in read_kept(run.store, "features", own):
+        held, refused = read_array(folder, "numbers"), read_array(folder, "refused")
+        names = ((source, image_id) for source, image_id in _read_keys(folder))
+        is_stale = any(photo not in wanted.get(key, {photo}) for key, photo in zip(names, held.tolist(), strict=True))
+        found = np.concatenate([held, refused])
+        if not is_stale and np.isin(found, numbers).any():
+            kept.append(Shard(run.store, "features", folder.name, 0, None))
+            done.append(found)
+    return kept, np.concatenate(done)
 
 
 def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> pa.Table:
     """Return VERIFIED of some pairs; only those that no stored shard holds yet are computed."""
-    settings, devices = _settings(run, "verified")
-    own = name_part(run.config, "verified", devices, hash_file(run.config.verify.matcher_weights))
+    settings = _settings(run, "verified")
+    own = name_part(run.config, "verified", work_devices(run, "verified"), hash_file(run.config.verify.matcher_weights))
     by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")]).to_pylist()
     numbers = np.array([_number_pair(row, places, run.config.train.format) for row in by_photo], np.uint64)
     kept = read_kept(run.store, "verified", own)
@@ -228,17 +220,19 @@ def _join_verified(folders: Sequence[Path], wanted: NDArray[np.uint64]) -> pa.Ta
     return pa.concat_tables([VERIFIED.empty_table(), *parts]).sort_by([*order, ("image_id", "ascending")])
 
 
-def _probes(sets: Sets, candidates: pa.Table) -> list[dict[str, Any]]:
-    asked = set(zip(candidates["evaluation_set"].to_pylist(), candidates["query_id"].to_pylist(), strict=True))
-    rows = pa.concat_tables([sets.queries, sets.evaluation_photos]).to_pylist()
-    return [row for row in rows if (row["source"], row["image_id"]) in asked]
+def _probes(sets: Sets, candidates: pa.Table) -> pa.Table:
+    """Return the evaluation photos (IMAGES) that have candidates."""
+    asked = candidates.group_by(["evaluation_set", "query_id"]).aggregate([])
+    photos = pa.concat_tables([sets.queries, sets.evaluation_photos])
+    rows = photos.select(["source", "image_id"]).append_column("row", pa.array(np.arange(len(photos))))
+    found = rows.join(asked, ["source", "image_id"], ["evaluation_set", "query_id"], join_type="left semi")
+    return photos.take(found["row"].sort())
 
 
-def _settings(run: Run, step: str) -> tuple[VerifyConfig, dict[str, str]]:
-    """Return the settings that workers of a step get, and the devices that its result depends on."""
-    devices = {key: resolve_device(run, key) for key in devices_of(run.config, step)}
-    declared = find_step(run.config, step)
-    return declared_part(run.config.verify, declared, name="verify", device=devices.get("verify.device")), devices
+def _settings(run: Run, step: str) -> VerifyConfig:
+    """Return the settings that workers of a step get."""
+    device = work_devices(run, step).get("verify.device")
+    return declared_part(run.config.verify, find_step(run.config, step), name="verify", device=device)
 
 
 def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
@@ -273,35 +267,17 @@ def _pair_keys(row: Mapping[str, Any], train: str) -> tuple[PhotoKey, PhotoKey]:
 
 
 def _store_features(shard: Shard) -> str:
-    work: _Extraction = shard.work
-    extract = _load_extractor(work.settings)
-    keys, numbers, features, refused = [], [], [], []
-    for row in work.rows:
-        try:
-            features.append(extract(load_photo(row, limits=work.limits)))
-            keys.append([row["source"], row["image_id"]])
-            numbers.append(number(row_stamp(row)))
-        except DataError as error:
-            refused.append((row, error))
-    name = name_shard(shard, refused)
-    with shard.store.put(shard.step, name) as folder:
-        write_json(folder, "photos", keys)
-        write_array(folder, "numbers", np.array(numbers, np.uint64))
-        write_array(folder, "refused", np.array(_number_refused(refused, work.limits), np.uint64))
-        write_quarantine(folder, refused)
-        for part, array in pack_features(features).items():
+    extract, limits = _load_extractor(shard.work.settings), shard.work.limits
+
+    def write(folder: Path, done: Done[LocalFeatures]) -> None:
+        rows = [done.rows[place] for place in done.made]
+        write_json(folder, "photos", [[row["source"], row["image_id"]] for row in rows])
+        write_array(folder, "numbers", np.array([number(row_stamp(row)) for row in rows], np.uint64))
+        write_array(folder, "refused", number_refused(done.refused, limits))
+        for part, array in pack_features([*done.made.values()]).items():
             write_array(folder, part, array)
-    return name
 
-
-def _number_refused(refused: Sequence[tuple[dict[str, Any], DataError]], limits: PhotoLimits) -> list[int]:
-    """Number the photos that were refused for good, and those over a limit with these limits; others may be tried."""
-    photos = [(number(row_stamp(row)), row, error) for row, error in refused]
-    return [
-        number(photo, asdict(limits)) if isinstance(error, LimitError) else photo
-        for photo, row, error in photos
-        if not may_pass(row, error)
-    ]
+    return store_each(shard, lambda row: extract(load_photo(row, limits=limits)), write)
 
 
 def _store_pairs(shard: Shard) -> None:

@@ -16,6 +16,7 @@ from overlap.steps import run as runs
 from overlap.steps.declared import STEPS, Step, declared_part, find_step, settings_of
 from overlap.steps.pipeline import curate
 from overlap.steps.run import Run, find_current, is_current, read_record, recorded, resolve_device
+from overlap.steps.shards import Shard
 from overlap.steps.status import render_status
 from overlap.steps.verify import read_verified
 from overlap.store import Store, write_json
@@ -189,7 +190,7 @@ def counting(run: Run, config: Config) -> tuple[Run, dict[str, int]]:
 
     def count(function, tasks, *, label, sizes):
         for task, size in zip(tasks, sizes, strict=True):
-            if isinstance(task, runs.Shard):
+            if isinstance(task, Shard):
                 counts[task.step] = counts.get(task.step, 0) + size
         return [function(task) for task in tasks]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from overlap.steps.journal import Work, add_up, read_last_run, render_report, timed, write_line
-from overlap.steps.run import Shard
+from overlap.steps.shards import Shard
 from overlap.store import Store
 
 

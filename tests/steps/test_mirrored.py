@@ -15,7 +15,8 @@ from overlap.steps.journal import read_last_run
 from overlap.steps.pipeline import curate
 from overlap.steps.retrieve import read_candidates
 from overlap.steps.review import read_queue
-from overlap.steps.run import Shard, open_run
+from overlap.steps.run import open_run
+from overlap.steps.shards import Shard
 from overlap.steps.trials import map_here
 from overlap.steps.verify import read_verified
 from overlap.store import Store, write_json

@@ -15,8 +15,9 @@ from overlap.steps.photos import read_quarantine, read_sets
 from overlap.steps.pipeline import curate
 from overlap.steps.planting import choose_photos, plant_photos
 from overlap.steps.retrieve import read_candidates
-from overlap.steps.run import cut_photos
+from overlap.steps.shards import cut_photos
 from overlap.steps.verify import open_features, read_verified
+from overlap.tables import IMAGES, as_table
 
 LOOSE = ("run.max_unreadable=1.0", "search.k=6")
 FIRST = f"{0:016x}"
@@ -158,7 +159,8 @@ def test_a_photo_that_came_back_has_its_own_features_again(tiny_photos: Path, op
     config = load_config(tiny_photos / "config.toml", LOOSE)
     with open_quietly(config) as run:
         rows = read_sets(run).training.images.to_pylist()
-    together = next(part for part in cut_photos(rows, 1000) if len(part) > 1)
+    cut = cut_photos(as_table(rows, IMAGES), 1000)
+    together = next([rows[row] for row in part] for part in cut if len(part) > 1)
     paths = [Path(row["path"]) for row in together[:2]]
     other = Path(next(row["path"] for row in rows if row not in together)).read_bytes()
     content, status = paths[0].read_bytes(), paths[0].stat()

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rich.console import Console
 
 from overlap.config import Config, load_config
@@ -13,20 +11,13 @@ from overlap.errors import ArtifactError, ConfigError
 from overlap.steps.declared import settings_of
 from overlap.steps.run import (
     Run,
-    Shard,
-    cut,
-    cut_photos,
     find_current,
     hash_file,
     is_current,
     open_run,
-    put_list,
     read_record,
-    read_text_list,
     recorded,
     require_out,
-    run_shards,
-    shard_folders,
 )
 from overlap.store import write_json
 from overlap.workers import map_in_processes
@@ -38,67 +29,6 @@ def run(tmp_path: Path, write_config) -> Iterator[Run]:
     with map_in_processes(1, console=Console(file=io.StringIO())) as map_shards:
         with open_run(config, map_shards=map_shards, say=lambda line: None) as opened:
             yield opened
-
-
-def _store_number(shard: Shard) -> None:
-    with shard.store.put(shard.step, shard.fingerprint) as folder:
-        write_json(folder, "number", shard.work)
-
-
-def _shards(run: Run, numbers: range) -> list[Shard]:
-    return [Shard(run.store, "numbers", f"n{number}", 1, number) for number in numbers]
-
-
-def test_cut_keeps_order_and_bounds_the_size():
-    assert [len(part) for part in cut(list(range(100)), 30)] == [7] * 14 + [2]
-    assert [len(part) for part in cut(list(range(5000)), 100)] == [100] * 50
-    assert [number for part in cut(list(range(100)), 30) for number in part] == list(range(100))
-    assert cut([], 10) == []
-
-
-def photo(number: int, archives: int) -> dict[str, object]:
-    archive = f"images_{number % archives}.tar" if archives else None
-    return {"source": "s", "image_id": f"{number:016x}", "archive": archive}
-
-
-def names(parts: list[list[dict[str, object]]]) -> set[tuple[object, ...]]:
-    return {tuple(row["image_id"] for row in part) for part in parts}
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.sets(st.integers(0, 10_000), max_size=120), st.integers(0, 10_000), st.integers(1, 30), st.integers(0, 3))
-def test_photos_are_cut_by_the_photo_and_one_more_changes_two_shards_at_most(numbers, more, at_most, archives):
-    rows = [photo(number, archives) for number in sorted(numbers)]
-    parts = cut_photos(rows, at_most)
-    assert sorted(row["image_id"] for part in parts for row in part) == [row["image_id"] for row in rows]
-    assert all(0 < len(part) <= at_most for part in parts)
-    assert all(len({row["archive"] for row in part}) == 1 for part in parts)
-    assert names(cut_photos(rows[::-1], at_most)) == names(parts)
-    grown = cut_photos([photo(more, archives), *rows], at_most) if more not in numbers else parts
-    assert len(names(grown) - names(parts)) <= 2
-
-
-def test_a_small_set_is_cut_for_several_workers():
-    assert len(cut_photos([photo(number, 0) for number in range(500)], 1000)) == 16
-    assert len(cut_photos([photo(number, 2) for number in range(500)], 1000)) == 2
-
-
-def test_only_missing_shards_are_done(run: Run):
-    run_shards(run, _shards(run, range(3)), _store_number, label="numbers")
-    before = {path: path.stat().st_mtime_ns for path in run.store.root.glob("numbers/*/number.json")}
-    run_shards(run, _shards(run, range(5)), _store_number, label="numbers")
-    after = {path: path.stat().st_mtime_ns for path in run.store.root.glob("numbers/*/number.json")}
-    assert len(before) == 3
-    assert len(after) == 5
-    assert before.items() <= after.items()
-
-
-def test_a_list_names_its_shards_in_order(run: Run):
-    shards = _shards(run, range(3))
-    run_shards(run, shards, _store_number, label="numbers")
-    whole = put_list(run, "numbers", shards)
-    assert [folder.name for folder in shard_folders(run.store, "numbers", whole)] == ["n0", "n1", "n2"]
-    assert put_list(run, "numbers", shards) == whole
 
 
 def test_a_record_says_what_was_done_and_for_which_settings(run: Run):
@@ -153,13 +83,6 @@ def test_a_damaged_record_is_named(run: Run):
     path.write_text("{")
     with pytest.raises(ArtifactError, match=r"photos\.json can't be read.*delete it and run 'overlap curate'"):
         read_record(run.store, "photos")
-
-
-def test_a_list_of_something_else_is_named(run: Run):
-    with run.store.put("numbers", "odd") as folder:
-        write_json(folder, "shards", {"a": 1})
-    with pytest.raises(ArtifactError, match=r"shards\.json holds no list of texts"):
-        read_text_list(run.store.get("numbers", "odd"), "shards")
 
 
 def test_weights_are_named_by_their_bytes(tmp_path: Path):
