@@ -15,10 +15,8 @@ import pytest
 from tiny import write_truth
 from typer.testing import CliRunner
 
-from overlap.cli.curation import Exported
 from overlap.cli.main import app, main
 from overlap.config import load_config
-from overlap.steps.export import EXPORTS
 from overlap.steps.review import add_reviewer
 
 HEAVY = ("torch", "faiss", "cv2", "kornia", "pycolmap", "prefect", "streamlit", "PIL")
@@ -187,10 +185,6 @@ def test_one_bad_photo_goes_to_quarantine_and_the_run_goes_on(photos: Path, monk
 def test_publishing_without_a_vote_is_refused(photos: Path, monkeypatch, capfd):
     assert _run(monkeypatch, "publish", "--config", photos / "config.toml") == 2
     assert "there is no vote yet" in capfd.readouterr().err
-
-
-def test_every_table_that_can_be_exported_has_its_word():
-    assert {each.value for each in Exported} == set(EXPORTS)
 
 
 def test_exporting_before_curating_names_the_command(photos: Path, monkeypatch, capfd, tmp_path: Path):

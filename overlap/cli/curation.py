@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from overlap.cli.options import ConfigOption, OutOption, SetOption, load, make_console, open_config
+from overlap.steps.declared import curated_steps, exported_tables
 
 if TYPE_CHECKING:
     from overlap.steps.publish import Published
@@ -15,30 +16,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class Exported(StrEnum):
-    """What ``overlap export`` can write."""
-
-    candidates = "candidates"
-    verified = "verified"
-    queue = "queue"
-    decisions = "decisions"
-    landmarks = "landmarks"
-    removals = "removals"
-    quarantine = "quarantine"
-    recall = "recall"
-
-
-class Step(StrEnum):
-    """The steps of ``overlap curate``, in order."""
-
-    photos = "photos"
-    descriptors = "descriptors"
-    candidates = "candidates"
-    copies = "copies"
-    names = "names"
-    features = "features"
-    verified = "verified"
-    queue = "queue"
+# Their names are declared with the steps.
+Exported = StrEnum("Exported", [*exported_tables()])  # type: ignore[misc]
+Step = StrEnum("Step", [*curated_steps()])  # type: ignore[misc]
 
 
 @app.command()

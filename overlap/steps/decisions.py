@@ -106,6 +106,21 @@ def decide_now(config: Config) -> Decision:
     return decide_by(config, load_policy(config.policy.name), read_material(config))
 
 
+def tabulate_items(config: Config) -> pa.Table:
+    """Return the present DECISIONS."""
+    return decide_now(config).items
+
+
+def tabulate_landmarks(config: Config) -> pa.Table:
+    """Return the present OUTCOMES for people: what beat a landmark as text, ``SET QUERY: LANDMARK`` and so on."""
+    outcomes = decide_now(config).landmarks
+    cells = [
+        "; ".join(f"{each['evaluation_set']} {each['query_id']}: {each['landmark_id']}" for each in beaten)
+        for beaten in outcomes["beaten"].to_pylist()
+    ]
+    return outcomes.set_column(outcomes.column_names.index("beaten"), "beaten", pa.array(cells, pa.string()))
+
+
 def decide_removals(config: Config) -> pa.Table:
     """Return the REMOVALS that 'publish' would make now."""
     return decide_now(config).removals

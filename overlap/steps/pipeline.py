@@ -1,44 +1,37 @@
-"""The paper's Figure 3, read from top to bottom: photos, candidates, verified pairs, review queue."""
+"""The paper's Figure 3, from photos to the review queue: the steps of overlap/steps/declared.py, in their order."""
 
-import pyarrow as pa
+from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
+from types import MappingProxyType
+from typing import Any
 
 from overlap.policy import load_policy
-from overlap.steps.copies import find_copies
-from overlap.steps.gpu import check_devices
-from overlap.steps.photos import read_sets
-from overlap.steps.retrieve import check_network, describe_sets, find_names, search_candidates
-from overlap.steps.review import build_queue
+from overlap.steps.declared import curated_steps, find_step, list_needed
 from overlap.steps.run import Run
-from overlap.steps.verify import check_features, extract_features, verify_candidates
-
-STEPS = ("photos", "descriptors", "candidates", "copies", "names", "features", "verified", "queue")
 
 
-def curate(run: Run, *, until: str = STEPS[-1]) -> None:
+def curate(run: Run, *, until: str = curated_steps()[-1]) -> None:
     """Fill the review queue. What is stored is not done again.
 
     Args:
-        until: the last step to do, one of STEPS.
+        until: the last step to do; of the others those that it needs.
     """
     load_policy(run.config.policy.name)  # one that can't be read is told of before the work
-    wanted = STEPS[: STEPS.index(until) + 1]
-    if "descriptors" in wanted:
-        check_devices(run)
-        check_network(run)
-    if "features" in wanted:
-        check_features(run)
-    sets = read_sets(run)
-    if "descriptors" in wanted:
-        described = describe_sets(run, sets)
-    if "candidates" in wanted:
-        candidates = search_candidates(run, sets, described)
-    if "copies" in wanted:
-        candidates = pa.concat_tables([candidates, find_copies(run, sets)])
-    if "names" in wanted:
-        text = find_names(run, sets)
-    if "features" in wanted:
-        features = extract_features(run, sets, candidates)
-    if "verified" in wanted:
-        verified = verify_candidates(run, candidates, features)
-    if "queue" in wanted:
-        build_queue(run, verified, text)
+    wanted = list_needed(run.config, until)
+    for name in wanted:
+        if check := find_step(run.config, name).check:
+            resolve_name(check)(run)
+    run_steps(run, wanted)
+
+
+def run_steps(run: Run, names: Sequence[str], *, given: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Do steps in their order.
+
+    Args:
+        given: results of steps that are not done.
+    """
+    results = dict(given)
+    for name in names:
+        step = find_step(run.config, name)
+        if name not in results and step.work is not None:
+            results[name] = resolve_name(step.work)(run, *(results[need] for need in step.needs if need in results))

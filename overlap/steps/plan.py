@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,11 @@ import pyarrow as pa
 from overlap.audit.bound import judgements_for_bound
 from overlap.errors import DataError
 from overlap.search.exact import search_exact
-from overlap.steps.copies import find_copies
+from overlap.steps.declared import find_step, list_needed
 from overlap.steps.journal import add_up, read_last_run, write_line
 from overlap.steps.photos import Sets, find_probes, find_whole, read_sets, split_probes
-from overlap.steps.retrieve import describe_sets, search_candidates
+from overlap.steps.pipeline import run_steps
 from overlap.steps.run import Run
-from overlap.steps.verify import extract_features, verify_candidates
 from overlap.store import Store
 from overlap.tables import Descriptors
 from overlap.workers import count_cores
@@ -30,6 +30,7 @@ REHEARSED_PHOTOS = 32
 _REHEARSED_QUERIES = 4
 _WARM_UP_PHOTOS = 4
 _SEARCHED = 8192
+_LAST = "verified"
 # What is assumed, not measured: landmarks that a query asks people about, people, and seconds for a decision.
 GROUPS_A_QUERY = 3
 SECONDS_A_DECISION = 6
@@ -54,6 +55,23 @@ class Line:
     seconds: float
     mb: float
     remark: str
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Say how much a step has to do.
+
+    Args:
+        n: photos, pairs or probes.
+        unit: what they are.
+        remark: what the line rests on.
+        seconds: what it will take, where no rehearsal tells.
+    """
+
+    n: int
+    unit: str = "photos"
+    remark: str = f"measured on {REHEARSED_PHOTOS} photos of the set"
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +105,7 @@ def _rehearse(run: Run, sets: Sets, folder: Path, *, n_photos: int) -> _Rates:
     few = _take_few(sets, n_photos)
     rehearsal = Run(run.config, Store(folder), run.map_shards, lambda line: None)
     write_line(rehearsal.store, event="run", config=run.config.name)
-    described = describe_sets(rehearsal, few)
-    candidates = search_candidates(rehearsal, few, described)
-    find_copies(rehearsal, few)
-    verify_candidates(rehearsal, candidates, extract_features(rehearsal, few, candidates))
+    run_steps(rehearsal, list_needed(run.config, _LAST), given={"photos": few})
     work = {one.step: one for one in add_up(read_last_run(rehearsal.store)) if one.n}
     return _Rates(
         {step: _spread(one.busy_seconds, one.n_shards, run.config.run.workers) / one.n for step, one in work.items()},
@@ -119,30 +134,60 @@ def _spread_out(rows: pa.Table, n: int) -> pa.Table:
     return rows.take(np.linspace(0, rows.num_rows - 1, min(n, rows.num_rows)).round().astype(int))
 
 
-def _machine_lines(run: Run, sets: Sets, rates: _Rates) -> list[Line]:
-    n_train, k = sets.training.images.num_rows, run.config.search.k
-    n_asked = sum(find_probes(run.config, one).num_rows for one in sets.evaluations)
+def count_sampled(run: Run, sets: Sets) -> Amount:  # noqa: ARG001  each is asked alike
+    """Count the photos that VLAD's vocabulary is learned on."""
+    return Amount(min(sets.training.images.num_rows, 1000), remark="what VLAD's vocabulary is learned on")
+
+
+def count_described(run: Run, sets: Sets) -> Amount:
+    """Count the photos that get a descriptor."""
+    return Amount(sets.training.images.num_rows + _count_probes(run, sets))
+
+
+def count_searched(run: Run, sets: Sets) -> Amount:
+    """Count the probes, and time a search on generated photos."""
+    n_probes = _count_probes(run, sets)
+    seconds = _time_search(run, n_probes, sets.training.images.num_rows)
+    return Amount(n_probes, "probes", "exact search, measured", seconds)
+
+
+def count_hashed(run: Run, sets: Sets) -> Amount:
+    """Count the photos that get a hash."""
     n_whole = sum(find_whole(one.queries).num_rows for one in sets.evaluations)
-    n_probes = sum(images.num_rows for one in sets.evaluations for images in split_probes(run.config, one).values())
-    n_featured = count_featured(n_probes, n_train, k) + n_asked
-    n_pairs = n_probes * min(k, n_train)
-    measured = f"measured on {REHEARSED_PHOTOS} photos of the set"
-    lines = [
-        _line("descriptors", n_train + n_probes, "photos", rates, measured),
-        Line("candidates", n_probes, "probes", _time_search(run, n_probes, n_train), 0, "exact search, measured"),
-        _line("features", n_featured, "photos", rates, f"{measured}; at most so many photos are candidates"),
-        _line("verified", n_pairs, "pairs", rates, f"{measured}; few of them show the same landmark"),
-    ]
-    if "hashes" in rates.seconds:
-        lines.insert(1, _line("hashes", n_train + n_asked + n_whole, "photos", rates, measured))
-    if "vocabulary-sample" in rates.seconds:
-        sample = min(n_train, 1000)
-        lines.insert(0, _line("vocabulary-sample", sample, "photos", rates, "what VLAD's vocabulary is learned on"))
-    return lines
+    n_photos = sets.training.images.num_rows + _count_asked(run, sets) + n_whole
+    return Amount(n_photos if run.config.search.copies else 0)
 
 
-def _line(step: str, n: int, unit: str, rates: _Rates, remark: str) -> Line:
-    return Line(step, n, unit, n * rates.seconds.get(step, 0.0), n * rates.mb.get(step, 0.0), remark)
+def count_extracted(run: Run, sets: Sets) -> Amount:
+    """Count the photos that will need local features, if probes choose at random."""
+    n_photos = count_featured(_count_probes(run, sets), sets.training.images.num_rows, run.config.search.k)
+    return Amount(n_photos + _count_asked(run, sets), remark=f"{Amount.remark}; at most so many photos are candidates")
+
+
+def count_pairs(run: Run, sets: Sets) -> Amount:
+    """Count the pairs that are verified."""
+    n_pairs = _count_probes(run, sets) * min(run.config.search.k, sets.training.images.num_rows)
+    return Amount(n_pairs, "pairs", f"{Amount.remark}; few of them show the same landmark")
+
+
+def _count_probes(run: Run, sets: Sets) -> int:
+    return sum(images.num_rows for one in sets.evaluations for images in split_probes(run.config, one).values())
+
+
+def _count_asked(run: Run, sets: Sets) -> int:
+    return sum(find_probes(run.config, one).num_rows for one in sets.evaluations)
+
+
+def _machine_lines(run: Run, sets: Sets, rates: _Rates) -> list[Line]:
+    steps = {name: find_step(run.config, name) for name in list_needed(run.config, _LAST)}
+    amounts = {name: resolve_name(step.count)(run, sets) for name, step in steps.items() if step.count}
+    return [_line(name, amount, rates) for name, amount in amounts.items() if amount.n]
+
+
+def _line(step: str, amount: Amount, rates: _Rates) -> Line:
+    n = amount.n
+    seconds = n * rates.seconds.get(step, 0.0) if amount.seconds is None else amount.seconds
+    return Line(step, n, amount.unit, seconds, n * rates.mb.get(step, 0.0), amount.remark)
 
 
 def _people_lines(run: Run, sets: Sets) -> list[Line]:

@@ -12,7 +12,7 @@ from overlap.config import Config
 from overlap.images import Pixels, encode_jpeg, load_photo, resize_within
 from overlap.steps.photos import Sets, find_probes
 from overlap.steps.run import Run
-from overlap.steps.shards import Done, Row, Shard, cut_in_order, run_photos, store_each
+from overlap.steps.shards import Done, Row, Shard, run_photos, store_each
 from overlap.store import read_json, write_json
 from overlap.tables import IMAGES, as_table
 
@@ -43,7 +43,7 @@ def choose_photos(config: Config, sets: Sets, n_photos: int) -> list[dict[str, A
 def plant_photos(run: Run, rows: Sequence[dict[str, Any]]) -> dict[str, pa.Table]:
     """Return IMAGES of the changed photos by kind; the image_id is the number of the photo among the chosen."""
     images = as_table(list(rows), IMAGES)
-    shards = run_photos(run, "planted", images, _store_planted, settings=None, label="planted photos", by=cut_in_order)
+    shards = run_photos(run, "planted", images, _store_planted, settings=None, label="planted photos")
     planted: dict[str, list[dict[str, Any]]] = {kind: [] for kind in PLANTINGS}
     first = 0
     for shard in shards:

@@ -29,18 +29,16 @@ from overlap.progress import counted
 from overlap.search.approximate import search_approximate
 from overlap.search.exact import Neighbours, search_exact
 from overlap.steps.candidates import keep_found, sorted_candidates, tabulate_found
+from overlap.steps.cuts import Cut, cut_in_order
 from overlap.steps.declared import declared_part, find_step, name_part
-from overlap.steps.gpu import load_product
+from overlap.steps.gpu import check_devices, load_product
 from overlap.steps.photos import Sets, split_probes
 from overlap.steps.run import Run, find_current, hash_file, recorded, resolve_device
 from overlap.steps.shards import (
-    Cut,
     Done,
     Row,
     Shard,
     check_quarantine,
-    cut_in_order,
-    cut_photos,
     join_quarantine,
     put_list,
     read_rows,
@@ -91,11 +89,12 @@ class _Describing:
 
 
 def check_network(run: Run) -> None:
-    """Open the network that describes photos, where the shards will run, before any work is done.
+    """Look for the GPUs and open the network that describes photos, where the shards will run, before any work is done.
 
     Raises:
-        ConfigError: it can't be opened, or doesn't take photos of the size that the config asks for.
+        ConfigError: one is not there, or can't be opened, or doesn't take photos of the size that the config asks for.
     """
+    check_devices(run)
     if run.config.descriptors.kind != "vlad":
         run.map_shards(_open_once, [run.config.descriptors], label="open the network", sizes=[1])
 
@@ -234,7 +233,7 @@ def find_vocabulary(run: Run, sets: Sets) -> str | None:
     sample = images.take(np.linspace(0, images.num_rows - 1, min(_VLAD_PHOTOS, images.num_rows)).round().astype(int))
     own = declared_part(settings, find_step(run.config, "vocabulary-sample"), name="descriptors")
     label = "vocabulary: local features"
-    shards = run_photos(run, "vocabulary-sample", sample, _store_sample, settings=own, label=label, by=cut_in_order)
+    shards = run_photos(run, "vocabulary-sample", sample, _store_sample, settings=own, label=label)
     whole = name_part(run.config, "vocabulary", {}, [shard.fingerprint for shard in shards])
     if not run.store.exists("vocabulary", whole):
         folders = [run.store.get(shard.step, shard.fingerprint) for shard in shards]
@@ -245,7 +244,7 @@ def find_vocabulary(run: Run, sets: Sets) -> str | None:
     return whole
 
 
-def _describe(run: Run, images: pa.Table, *, model: str | None, label: str, by: Cut = cut_photos) -> tuple[Shard, ...]:
+def _describe(run: Run, images: pa.Table, *, model: str | None, label: str, by: Cut | None = None) -> tuple[Shard, ...]:
     step, settings = find_step(run.config, "descriptors"), run.config.descriptors
     device = resolve_device(run, step.device) if step.device else None
     own = declared_part(settings, step, name="descriptors", device=device)

@@ -20,7 +20,7 @@ from overlap.errors import ArtifactError, ConfigError
 from overlap.images import PhotoLimits, stamp_file
 from overlap.mirror import Mirror
 from overlap.progress import Begin, unseen
-from overlap.steps.declared import devices_of, settings_of
+from overlap.steps.declared import devices_of, find_step, settings_of
 from overlap.steps.journal import write_line
 from overlap.store import Store
 from overlap.workers import MapShards
@@ -173,14 +173,15 @@ def find_current(config: Config, step: str) -> Path:
     Raises:
         ArtifactError: the step never ran, or only with other settings.
     """
-    store = store_of(config)
+    store, command = store_of(config), find_step(config, step).command
     record, last = find_record(config, step), read_record(store, step)
     if last is None:
-        raise ArtifactError(f"{store.root}: step {step!r} has not run yet; run 'overlap curate' with this config")
+        raise ArtifactError(f"{store.root}: step {step!r} has not run yet; run 'overlap {command}' with this config")
     if record is None:
         why = "with other settings" if last.format == _FORMAT else "by an older version, whose results can't be used"
         raise ArtifactError(
-            f"{store.root}: step {step!r} last ran {why}; run 'overlap curate' with this config again (votes are kept)"
+            f"{store.root}: step {step!r} last ran {why}; run 'overlap {command}' with this config again (votes are "
+            "kept)"
         )
     return store.get(step, record.fingerprint)
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from math import ceil
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -23,20 +23,17 @@ from overlap.config import fingerprint
 from overlap.datasets.photos import MISSING
 from overlap.errors import ArtifactError, DataError
 from overlap.images import LimitError, PhotoLimits, UnreachableError
-from overlap.steps.declared import devices_of, name_part
+from overlap.steps.cuts import Cut, Rows, cut_in_order, cut_photos
+from overlap.steps.declared import devices_of, find_step, name_part
 from overlap.steps.journal import timed, write_line
 from overlap.steps.run import Run, resolve_device
 from overlap.store import Store, read_json, read_part, read_table, write_json, write_parts, write_table
 from overlap.tables import IMAGES, QUARANTINE, as_table
 
 Row: TypeAlias = dict[str, Any]
-Rows: TypeAlias = NDArray[np.int64]
 Refused: TypeAlias = Sequence[tuple[Mapping[str, Any], DataError]]
-# Cuts the rows of IMAGES into parts of at most a size.
-Cut: TypeAlias = Callable[[pa.Table, int], list[Rows]]
 Made = TypeVar("Made")
 
-_LEAST_BITS = 4
 _STAMPED = ("source", "image_id", "offset", "stamp", "crop_px")
 
 
@@ -85,66 +82,10 @@ class Done(Generic[Made]):
     refused: Refused
 
 
-def cut(rows: Sequence[Any], at_most: int) -> list[Sequence[Any]]:
-    """Cut rows into shards of at most the given size, and a small set into about sixteen, on any machine alike."""
-    size = min(at_most, max(ceil(len(rows) / 16), 1))
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+_CUTS: Mapping[str, Cut] = MappingProxyType({"photos": cut_photos, "photos in order": cut_in_order})
 
 
-def cut_in_order(images: pa.Table, at_most: int) -> list[Rows]:
-    """Cut photos as ``cut`` does, in their order."""
-    return [np.asarray(part, np.int64) for part in cut(range(images.num_rows), at_most)]
-
-
-def cut_photos(images: pa.Table, at_most: int) -> list[Rows]:
-    """Cut photos into parts of at most the given size, by the photo alone: its archive and a hash of its id.
-
-    So the order of the rows changes nothing, and a photo more changes the part that it comes into, or splits it in
-    two. Photos that lie in no archive are cut into sixteen parts at least.
-
-    Args:
-        images: IMAGES.
-
-    Returns:
-        The rows of each part, in the order of the hash.
-    """
-    hashes = _hash_ids(images)
-    encoded = pc.fill_null(images["archive"], "").combine_chunks().dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    archives = np.argsort(np.argsort(np.array(names, object)))[encoded.indices.to_numpy()]
-    order = np.lexsort((hashes["low"], hashes["high"], archives))
-    parts: list[Rows] = []
-    for archive, name in enumerate(sorted(names)):
-        first, end = np.searchsorted(archives[order], [archive, archive + 1])
-        own = order[first:end]
-        least = 0 if name else _LEAST_BITS
-        parts += [own[some] for some in _split(hashes["high"][own], at_most, bit=0, least=least)]
-    return parts
-
-
-def _hash_ids(images: pa.Table) -> NDArray[Any]:
-    digests = bytearray()
-    for batch in images.select(["source", "image_id"]).to_batches(max_chunksize=1 << 16):
-        for source, image_id in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digests += hashlib.sha256(f"{source}\0{image_id}".encode()).digest()[:16]
-    return np.frombuffer(digests, [("high", ">u8"), ("low", ">u8")])
-
-
-def _split(sorted_hashes: NDArray[np.uint64], at_most: int, *, bit: int, least: int) -> Iterator[slice]:
-    """Halve by one bit of the hash after another until the parts are small enough; empty ones are left out."""
-    stack = [(0, len(sorted_hashes), bit)]
-    while stack:
-        first, end, bit = stack.pop()
-        if first == end:
-            continue
-        if end - first <= at_most and bit >= least:
-            yield slice(first, end)
-            continue
-        middle = first + int(np.count_nonzero((sorted_hashes[first:end] >> np.uint64(63 - bit)) & np.uint64(1) == 0))
-        stack += [(middle, end, bit + 1), (first, middle, bit + 1)]
-
-
-def list_photos(run: Run, images: pa.Table, *, by: Cut = cut_photos) -> tuple[str, list[tuple[int, str]]]:
+def list_photos(run: Run, images: pa.Table, *, by: Cut) -> tuple[str, list[tuple[int, str]]]:
     """Write photos cut into parts, once.
 
     Args:
@@ -162,6 +103,22 @@ def list_photos(run: Run, images: pa.Table, *, by: Cut = cut_photos) -> tuple[st
             write_parts(folder, "photos", map(partial(_take, images, parts), by(images, at_most)), IMAGES)
             write_json(folder, "parts", parts)
     return listed, [(size, stamp) for size, stamp in cast("Any", read_json(run.store.get("listed", listed), "parts"))]
+
+
+def list_parts(run: Run, parts: Sequence[pa.Table], *whole: object) -> str:
+    """Write tables of one schema, none of them empty, that shards read one by one.
+
+    Args:
+        whole: what names them all.
+
+    Returns:
+        The artefact's fingerprint.
+    """
+    listed = fingerprint("listed", *whole)
+    if not run.store.exists("listed", listed):
+        with run.store.put("listed", listed) as folder:
+            write_parts(folder, "parts", parts, parts[0].schema)
+    return listed
 
 
 def _take(images: pa.Table, parts: list[tuple[int, str]], rows: Rows) -> pa.Table:
@@ -199,7 +156,7 @@ def run_photos(
     settings: Any,
     label: str,
     more: Sequence[object] = (),
-    by: Cut = cut_photos,
+    by: Cut | None = None,
 ) -> tuple[Shard, ...]:
     """Do a step's work on photos, a part of them a shard, and keep what is stored.
 
@@ -208,10 +165,11 @@ def run_photos(
         worker: stores a shard, by store_each or store_photos, and returns the fingerprint that it used.
         settings: what the worker needs beside the photos.
         more: what the result depends on beside what the step declares and the photos.
+        by: how the photos are cut, where not as the step declares.
     """
     if not images.num_rows:
         return ()
-    listed, parts = list_photos(run, images, by=by)
+    listed, parts = list_photos(run, images, by=by or _CUTS[find_step(run.config, step).cut])
     devices = work_devices(run, step)
     shards = [
         Shard(

@@ -25,7 +25,7 @@ def render_status(config: Config) -> "Group":
 
     steps = Table("step", "state", "counts", "seconds", "finished", box=None, pad_edge=False, header_style="bold")
     steps.columns[3].justify = "right"
-    for step in recorded_steps(config):
+    for step in recorded_steps():
         steps.add_row(step, *_row(config, step))
     lines = [*_rate_lines(config), *_review_lines(config), _release_line(config)]
     return Group(f"{config.name}: {config.store}", steps, *lines)

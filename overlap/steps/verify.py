@@ -16,6 +16,7 @@ from overlap.errors import ArtifactError
 from overlap.features.catalogue import load_extractor, load_matcher, load_nearest
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
 from overlap.images import load_photo
+from overlap.steps.cuts import cut
 from overlap.steps.declared import declared_part, find_step, name_part
 from overlap.steps.photos import Sets
 from overlap.steps.run import Run, find_current, hash_file, recorded, store_of
@@ -23,9 +24,9 @@ from overlap.steps.shards import (
     Done,
     Shard,
     check_quarantine,
-    cut,
     join_quarantine,
     keep_parts,
+    list_parts,
     number,
     number_refused,
     number_rows,
@@ -38,7 +39,7 @@ from overlap.steps.shards import (
     store_each,
     work_devices,
 )
-from overlap.store import read_array, read_json, read_table, write_array, write_json, write_table
+from overlap.store import read_array, read_json, read_part, read_table, write_array, write_json, write_table
 from overlap.tables import VERIFIED, LocalFeatures, as_table
 from overlap.verify.pairs import PairResult, verify_batch
 
@@ -52,8 +53,15 @@ _ASKED = ["evaluation_set", "query_id", "image_id", "landmark_id"]
 
 @dataclass(frozen=True)
 class _Pairs:
-    rows: list[dict[str, Any]]
-    numbers: NDArray[np.uint64]
+    """Name the pairs of a shard: a part of a table on disk, with the number of each pair.
+
+    Args:
+        train: the source of their photos.
+        folders: where the local features lie.
+    """
+
+    listed: str
+    part: int
     settings: VerifyConfig
     train: str
     folders: tuple[Path, ...]
@@ -70,14 +78,14 @@ def check_features(run: Run) -> None:
         run.map_shards(_open_features, [settings], label="open the networks of [verify]", sizes=[1])
 
 
-def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
+def extract_features(run: Run, sets: Sets, candidates: pa.Table, copies: pa.Table) -> str:
     """Compute the local features of every probe and of every photo that is a candidate, once each.
 
     Returns:
         The fingerprint of the list of shards.
     """
     with recorded(run, "features") as finish:
-        images = sets.training.images
+        images, candidates = sets.training.images, pa.concat_tables([candidates, copies])
         wanted = pc.is_in(images["image_id"], value_set=pc.unique(candidates["image_id"]))
         photos = pa.concat_tables([_probes(sets, candidates), images.filter(wanted)])
         shards = _find_features(run, photos, label="local features")
@@ -88,14 +96,14 @@ def extract_features(run: Run, sets: Sets, candidates: pa.Table) -> str:
     return whole
 
 
-def verify_candidates(run: Run, candidates: pa.Table, features: str) -> pa.Table:
+def verify_candidates(run: Run, candidates: pa.Table, copies: pa.Table, features: str) -> pa.Table:
     """Verify every candidate pair, once whatever number of times it was found.
 
     Returns:
         VERIFIED, as read_verified orders it.
     """
     with recorded(run, "verified") as finish:
-        pairs = _each_once(candidates.filter(pc.is_valid(candidates["image_id"])))
+        pairs = pa.concat_tables([candidates, copies]).group_by(_ASKED).aggregate([])
         places = _locate(shard_folders(run.store, "features", features))
         verified = _verify(run, pairs, places, label="verified pairs")
         whole = fingerprint("verified", "joined", verified.select(_ASKED).to_pydict(), features)
@@ -127,6 +135,11 @@ def verify_training_pairs(run: Run, sets: Sets, pairs: pa.Table, *, label: str) 
 def read_verified(config: Config) -> pa.Table:
     """Return the present VERIFIED table: by evaluation set and query, the highest score first, ties by photo."""
     return read_table(find_current(config, "verified"), "verified", VERIFIED)
+
+
+def tabulate_verified(config: Config) -> pa.Table:
+    """Return VERIFIED for people: without the matrices."""
+    return read_verified(config).select([*_ASKED, "n_matches", "n_inliers", "score", "status"])
 
 
 def open_features(config: Config) -> Callable[[PhotoKey], LocalFeatures | None]:
@@ -182,16 +195,27 @@ def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: s
     """Return VERIFIED of some pairs; only those that no stored shard holds yet are computed."""
     settings = _settings(run, "verified")
     own = name_part(run.config, "verified", work_devices(run, "verified"), hash_file(run.config.verify.matcher_weights))
-    by_photo = pairs.sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")]).to_pylist()
-    numbers = np.array([_number_pair(row, places, run.config.train.format) for row in by_photo], np.uint64)
+    train, at_most = run.config.train.format, run.config.run.pairs_per_shard
+    pairs = pairs.select(_ASKED).sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
+    batches = (batch.to_pylist() for batch in pairs.to_batches(max_chunksize=1 << 13))
+    numbers = np.array([_number_pair(row, places, train) for rows in batches for row in rows], np.uint64)
     kept = read_kept(run.store, "verified", own)
     done = np.concatenate([np.zeros(0, np.uint64), *(read_array(folder, "numbers") for folder in kept)])
     missing = np.flatnonzero(~np.isin(numbers, done))
     if len(missing) < len(numbers):
         run.say(f"{label}: {len(numbers) - len(missing):,} of {len(numbers):,} pairs are already stored")
+    numbered = pairs.append_column("number", pa.array(numbers))
+    parts = [numbered.take(np.array(rows)) for rows in cut(missing.tolist(), at_most)]
+    listed = list_parts(run, parts, own, numbers[missing].tolist()) if parts else ""
     shards = [
-        _pairs_shard(run, [by_photo[row] for row in rows], numbers[rows], own=own, settings=settings, places=places)
-        for rows in cut(missing.tolist(), run.config.run.pairs_per_shard)
+        Shard(
+            run.store,
+            "verified",
+            fingerprint(own, rows["number"].to_pylist()),
+            rows.num_rows,
+            _Pairs(listed, part, settings, train, _find_folders(rows, places, train)),
+        )
+        for part, rows in enumerate(parts)
     ]
     shards = run_shards(run, shards, _store_pairs, label=label)
     keep_parts(run.store, "verified", own, shards)
@@ -202,10 +226,6 @@ def _number_pair(row: Mapping[str, Any], places: Mapping[PhotoKey, Path], train:
     """Return what names a pair among those verified alike: what it asks, and the features of its two photos."""
     features = [places[key].name if key in places else "" for key in _pair_keys(row, train)]
     return number(*(row[name] for name in _ASKED), *features)
-
-
-def _each_once(candidates: pa.Table) -> pa.Table:
-    return candidates.group_by(["evaluation_set", "query_id", "image_id", "landmark_id"]).aggregate([])
 
 
 def _join_verified(folders: Sequence[Path], wanted: NDArray[np.uint64]) -> pa.Table:
@@ -246,20 +266,10 @@ def _read_keys(folder: Path) -> list[list[str]]:
     return keys
 
 
-def _pairs_shard(
-    run: Run,
-    rows: list[dict[str, Any]],
-    numbers: NDArray[np.uint64],
-    *,
-    own: str,
-    settings: VerifyConfig,
-    places: dict[PhotoKey, Path],
-) -> Shard:
-    train = run.config.train.format
-    keys = {key for row in rows for key in _pair_keys(row, train)}
-    folders = tuple(sorted({places[key] for key in keys if key in places}))
-    work = _Pairs(rows, numbers, settings, train, folders)
-    return Shard(run.store, "verified", fingerprint(own, numbers.tolist()), len(rows), work)
+def _find_folders(pairs: pa.Table, places: Mapping[PhotoKey, Path], train: str) -> tuple[Path, ...]:
+    """Return where the local features of pairs lie."""
+    keys = {key for row in pairs.to_pylist() for key in _pair_keys(row, train)}
+    return tuple(sorted({places[key] for key in keys if key in places}))
 
 
 def _pair_keys(row: Mapping[str, Any], train: str) -> tuple[PhotoKey, PhotoKey]:
@@ -282,13 +292,15 @@ def _store_features(shard: Shard) -> str:
 
 def _store_pairs(shard: Shard) -> None:
     work: _Pairs = shard.work
+    pairs = read_part(shard.store.get("listed", work.listed), "parts", work.part)
+    asked = pairs.to_pylist()
     read = feature_reader(tuple(shard.store.get("features", folder.name) for folder in work.folders))
     rows = []
-    for start in range(0, len(work.rows), _BATCH):
-        rows += _verify_rows(work.rows[start : start + _BATCH], work, read)
+    for start in range(0, len(asked), _BATCH):
+        rows += _verify_rows(asked[start : start + _BATCH], work, read)
     with shard.store.put(shard.step, shard.fingerprint) as folder:
         write_table(folder, "verified", as_table(rows, VERIFIED))
-        write_array(folder, "numbers", work.numbers)
+        write_array(folder, "numbers", pairs["number"].to_numpy())
 
 
 def _verify_rows(

@@ -4,16 +4,30 @@ import json
 import pickle
 import shutil
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from overlap.config import Config, load_config
 from overlap.errors import ArtifactError
 from overlap.steps import run as runs
-from overlap.steps.declared import STEPS, Step, declared_part, find_step, settings_of
+from overlap.steps.declared import (
+    STEPS,
+    Step,
+    declared_part,
+    exported_tables,
+    find_step,
+    list_kinds,
+    list_needed,
+    settings_of,
+)
+from overlap.steps.graph import draw_steps, tabulate_steps
 from overlap.steps.pipeline import curate
 from overlap.steps.run import Run, find_current, is_current, read_record, recorded, resolve_device
 from overlap.steps.shards import Shard
@@ -21,6 +35,7 @@ from overlap.steps.status import render_status
 from overlap.steps.verify import read_verified
 from overlap.store import Store, write_json
 
+DOCS = Path(__file__).parents[2] / "docs" / "scaling.md"
 POLICY = Path(runs.__file__).parents[1] / "policies" / "paper.toml"
 
 
@@ -107,6 +122,54 @@ def test_every_declared_setting_is_one_and_every_needed_step_too(config: Config)
                 fields = type(getattr(config, section)).model_fields if inner else {"": None}
                 assert inner in fields, f"{name} declares {key}"
     assert find_step(changed(config, **ALIKED), "features").device == "verify.device"
+
+
+def test_what_does_a_step_takes_what_it_needs():
+    for name in STEPS:
+        for step in list_kinds(name):
+            needs = [need for need in step.needs if list_kinds(need)[0].work]
+            for function, n_given in ((step.work, 1 + len(needs)), (step.check, 1), (step.count, 2), (step.table, 1)):
+                if function is not None:
+                    assert len(signature(resolve_name(function)).parameters) == n_given, (name, function)
+            assert step.part_of is None or step.work is None
+            assert not step.command.startswith("curate") or step.work or step.part_of
+    assert all(callable(resolve_name(table)) for table in exported_tables().values())
+
+
+def test_a_step_needs_those_before_it_and_no_others(config: Config):
+    order = [*STEPS]
+    for name in order:
+        needed = list_needed(config, name)
+        assert needed[-1] == name
+        assert [*needed] == sorted(needed, key=order.index)
+    assert list_needed(config, "names") == ("archives", "photos", "names")
+    assert "vocabulary" in list_needed(config, "queue")
+    assert "vocabulary" not in list_needed(changed(config, **NETWORK), "queue")
+
+
+def test_the_docs_show_the_steps_as_they_are_declared():
+    shown = DOCS.read_text()
+    for draw in (tabulate_steps, draw_steps):
+        assert draw() in shown, f"copy into docs/scaling.md what overlap.steps.graph.{draw.__name__}() returns"
+
+
+def test_a_new_step_is_one_declaration_and_one_function(config: Config, open_quietly, monkeypatch, capfd):
+    """It runs in its place, has a line in the status, and is outdated by what it reads."""
+    new = Step(reads=("search.k",), needs=("names",), work=f"{__name__}:count_names")
+    declared = MappingProxyType({**STEPS, "counted": new})
+    monkeypatch.setattr("overlap.steps.declared.STEPS", declared)
+    with open_quietly(config) as run:
+        curate(run, until="counted")
+    assert is_current(config, "counted")
+    assert not is_current(changed(config, search={"k": 7}), "counted")
+    Console().print(render_status(config))
+    assert "counted" in capfd.readouterr().out
+
+
+def count_names(run: Run, names: pa.Table) -> int:
+    with recorded(run, "counted") as finish:
+        finish("c" * 64, names=names.num_rows)
+    return int(names.num_rows)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from overlap.config import DescriptorsConfig, SearchConfig, load_config
 from overlap.errors import ConfigError
 from overlap.search.exact import search_exact
-from overlap.steps import pipeline, retrieve
+from overlap.steps import photos, retrieve
 from overlap.steps.gpu import load_product, product_on
 from overlap.steps.photos import read_sets
 from overlap.steps.pipeline import curate
@@ -66,7 +66,7 @@ def test_a_network_that_can_not_be_used_is_named_before_any_photo_is_looked_at(
     (tmp_path / "network").touch()
     network = [one.format(tmp_path / "network") for one in asked]
     config = load_config(tiny_photos / "config.toml", ["run.workers=1", f"store={tmp_path / 'store'}", *network])
-    monkeypatch.setattr(pipeline, "read_sets", lambda run: pytest.fail("photos were read"))
+    monkeypatch.setattr(photos, "read_sets", lambda run: pytest.fail("photos were read"))
     with open_quietly(config) as run, pytest.raises(ConfigError, match=rf"network {found}"):
         curate(replace(run, map_shards=map_here))
 

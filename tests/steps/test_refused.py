@@ -10,12 +10,12 @@ from overlap.config import Config, load_config
 from overlap.images import PhotoLimits, UnreachableError, decode_photo, encode_jpeg, resize_to
 from overlap.steps import evidence
 from overlap.steps.copies import hash_sets, read_hashes
+from overlap.steps.cuts import cut_photos
 from overlap.steps.decoded import decode_photos
 from overlap.steps.photos import read_quarantine, read_sets
 from overlap.steps.pipeline import curate
 from overlap.steps.planting import choose_photos, plant_photos
 from overlap.steps.retrieve import read_candidates
-from overlap.steps.shards import cut_photos
 from overlap.steps.verify import open_features, read_verified
 from overlap.tables import IMAGES, as_table
 

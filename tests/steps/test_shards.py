@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from overlap.config import load_config
 from overlap.errors import ArtifactError, DataError
+from overlap.steps.cuts import cut, cut_photos
 from overlap.steps.run import Run
 from overlap.steps.shards import (
     Done,
     Shard,
-    cut,
-    cut_photos,
     hash_table,
     join_quarantine,
     put_list,
