@@ -229,7 +229,9 @@ def map_table(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
     path = folder / f"{name}.arrow"
     try:
         with pa.ipc.open_file(pa.memory_map(str(path))) as file:
-            return checked(file.read_all(), schema)
+            table = file.read_all()
+        table.validate()
+        return checked(table, schema)
     except Exception as error:  # pyarrow raises many kinds on damaged files
         raise _unreadable(path, error) from error
 

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from overlap.errors import ArtifactError
-from overlap.store import Store, read_array, read_json, read_table, write_array, write_json, write_table
+from overlap.store import (
+    Store,
+    map_table,
+    read_array,
+    read_json,
+    read_part,
+    read_table,
+    write_array,
+    write_json,
+    write_open_table,
+    write_parts,
+    write_table,
+)
 from overlap.tables import LANDMARKS, QUARANTINE, as_table
 
 KEY = "f" * 64
@@ -136,12 +148,14 @@ def test_a_full_disk_is_said_and_leaves_nothing(store, monkeypatch, number):
         lambda folder: write_array(folder, "x", np.zeros(1_000_000)),
         lambda folder: write_table(folder, "x", as_table([LANDMARK] * 1000, LANDMARKS)),
         lambda folder: write_json(folder, "x", "x" * 1_000_000),
+        lambda folder: write_open_table(folder, "x", as_table([LANDMARK] * 1000, LANDMARKS)),
+        lambda folder: write_parts(folder, "x", [as_table([LANDMARK] * 1000, LANDMARKS)] * 9, LANDMARKS),
     ],
-    ids=["array", "table", "json"],
+    ids=["array", "table", "json", "open table", "parts"],
 )
 def test_every_kind_of_file_says_that_the_disk_is_full(store, write):
     with pytest.raises(ArtifactError, match="the disk is full"), store.put("step", KEY) as folder:  # noqa: PT012
-        for ending in ("npy", "parquet", "json"):
+        for ending in ("npy", "parquet", "json", "arrow"):
             (folder / f"x.{ending}").symlink_to("/dev/full")
         write(folder)
     assert not store.exists("step", KEY)
@@ -226,6 +240,18 @@ def test_a_table_reads_back_as_it_was(tmp_path):
     assert read_table(tmp_path, "t", LANDMARKS).equals(table)
 
 
+def test_an_open_table_reads_back_as_it_was(tmp_path):
+    table = pa.concat_tables([as_table([LANDMARK], LANDMARKS), as_table([LANDMARK] * 2, LANDMARKS)])
+    write_open_table(tmp_path, "x", table)
+    assert map_table(tmp_path, "x", LANDMARKS).equals(table)
+
+
+def test_each_of_several_tables_reads_back_as_it_was(tmp_path):
+    parts = [as_table([{**LANDMARK, "landmark_id": n}] * n, LANDMARKS) for n in range(1, 4)]
+    write_parts(tmp_path, "x", parts, LANDMARKS)
+    assert all(read_part(tmp_path, "x", number).equals(part) for number, part in enumerate(parts))
+
+
 def test_json_reads_back_as_it_was_and_its_bytes_do_not_depend_on_the_order(tmp_path):
     write_json(tmp_path, "a", {"b": ["Panthéon", 1.5, None], "a": 1})
     write_json(tmp_path, "b", {"a": 1, "b": ["Panthéon", 1.5, None]})
@@ -237,6 +263,8 @@ READERS = {
     "x.parquet": lambda folder: read_table(folder, "x", LANDMARKS),
     "x.npy": lambda folder: read_array(folder, "x"),
     "x.json": lambda folder: read_json(folder, "x"),
+    "open.arrow": lambda folder: map_table(folder, "open", LANDMARKS),
+    "parts.arrow": lambda folder: read_part(folder, "parts", 1),
 }
 
 
@@ -251,6 +279,8 @@ def test_a_damaged_file_is_said_wherever_it_was_cut(tmp_path, name):
     write_table(tmp_path, "x", as_table([LANDMARK], LANDMARKS))
     write_array(tmp_path, "x", np.arange(40))
     write_json(tmp_path, "x", {"key": [1, 2, 3]})
+    write_open_table(tmp_path, "open", as_table([LANDMARK], LANDMARKS))
+    write_parts(tmp_path, "parts", [as_table([LANDMARK] * n, LANDMARKS) for n in (1, 2)], LANDMARKS)
     whole = (tmp_path / name).read_bytes()
     for cut in [*range(0, len(whole) - 1, 1 + len(whole) // 100), len(whole) - 2]:
         (tmp_path / name).write_bytes(whole[:cut])
