@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
+from benchmarks.full_size import write_set
 from benchmarks.results import Result
+from overlap.datasets.archives import index_archive
+from overlap.datasets.gldv2 import list_gldv2
+from overlap.images import PhotoLimits, load_photo, read_bytes
 
 
 def _measure_and_fail(options: argparse.Namespace) -> Iterator[Result]:
@@ -37,3 +41,22 @@ def test_a_folder_that_can_not_be_made_is_said_before_anything_is_measured(tmp_p
         benchmarks.main()
     assert ended.value.code == 2
     assert "file can't be made: File exists; name another folder" in capsys.readouterr().err
+
+
+def test_the_full_size_set_holds_the_real_photos_among_the_generated_ones(tiny_photos: Path, tmp_path: Path):
+    photos, root = tmp_path / "photos", tmp_path / "set"
+    photos.mkdir()
+    (photos / "gldv2").symlink_to(tiny_photos)
+    write_set(photos, root, n_photos=50, n_archives=3)
+    image_ids, landmarks = list_gldv2(root)
+    places = {row["image_id"]: (path, row) for path in root.glob("*.tar") for row in index_archive(path).to_pylist()}
+    assert sorted(places) == sorted(image_ids.to_pylist())
+    assert len(places) == 50
+    assert len(set(landmarks.to_pylist())) == 2 + 44
+    for image_id, (path, row) in places.items():
+        place = {**row, "archive": str(path), "path": image_id, "crop_px": None}
+        own = tiny_photos / "train" / "/".join(image_id[:3]) / f"{image_id}.jpg"
+        if own.exists():
+            assert read_bytes(place, PhotoLimits()) == own.read_bytes()
+        else:
+            assert load_photo(place).shape == (20, 20, 3)
