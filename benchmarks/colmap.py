@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.results import Result
 from benchmarks.verification import Photo, Truth, average_precision, read_truth
-from overlap.config import VerifyConfig
+from overlap.base.config import VerifyConfig
+from overlap.base.images import decode_photo
 from overlap.features.catalogue import load_extractor
-from overlap.images import decode_photo
 from overlap.verify.pairs import verify_pair
 
 _SETTINGS = VerifyConfig()

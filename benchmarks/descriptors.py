@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from overlap.config import DescriptorsConfig, EvaluationConfig, TrainConfig
+from overlap.base.config import DescriptorsConfig, EvaluationConfig, TrainConfig
+from overlap.base.images import PhotoLimits, Pixels
+from overlap.base.tables import FloatArray
 from overlap.datasets.catalogue import read_evaluation_set, read_training_set
 from overlap.descriptors.batches import load_scaled
 from overlap.descriptors.exported import load_exported
 from overlap.descriptors.extract import Described, describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, train_vlad
 from overlap.features.sift import extract_root_sift
-from overlap.images import PhotoLimits, Pixels
 from overlap.search.exact import search_exact
-from overlap.tables import FloatArray
 
 KS = (1, 5, 10, 20, 50)
 Rows = list[dict[str, Any]]

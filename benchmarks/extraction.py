@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 
 from benchmarks.results import Result
-from overlap.config import DescriptorsConfig, VerifyConfig
+from overlap.base.config import DescriptorsConfig, VerifyConfig
+from overlap.base.images import PhotoLimits, decode_photo, encode_jpeg, load_photo, read_bytes, resize_to
 from overlap.datasets.archives import index_archive
 from overlap.descriptors.batches import load_scaled
 from overlap.features.catalogue import extract_root_sift, load_extractor
-from overlap.images import PhotoLimits, decode_photo, encode_jpeg, load_photo, read_bytes, resize_to
 
 
 def measure(options: argparse.Namespace) -> Iterator[Result]:

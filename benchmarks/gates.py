@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from overlap.config import NetworkConfig, load_config
-from overlap.steps.run import Run, open_run
-from overlap.steps.train import evaluate_checkpoint, full_version, train_network
-from overlap.workers import map_in_processes
+from overlap.base.config import NetworkConfig, load_config
+from overlap.base.workers import map_in_processes
+from overlap.pipeline.run import Run, open_run
+from overlap.pipeline.train import evaluate_checkpoint, full_version, train_network
 
 GATES = {
     "hard": {"gate": "hard"},

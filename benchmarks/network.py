@@ -18,14 +18,14 @@ import numpy as np
 
 from benchmarks.extraction import write_archive
 from benchmarks.results import Result
-from overlap.config import DescriptorsConfig
+from overlap.base.config import DescriptorsConfig
+from overlap.base.devices import choose_device, use_large_pages
+from overlap.base.images import PhotoLimits
+from overlap.base.threads import map_ahead
+from overlap.base.workers import count_cores
 from overlap.descriptors.batches import grid_shape, load_scaled
 from overlap.descriptors.extract import describe_batches
-from overlap.devices import choose_device, use_large_pages
-from overlap.images import PhotoLimits
-from overlap.networks.catalogue import build_network, for_inference
-from overlap.threads import map_ahead
-from overlap.workers import count_cores
+from overlap.study.networks.catalogue import build_network, for_inference
 
 if TYPE_CHECKING:
     from torch import nn

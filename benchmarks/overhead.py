@@ -16,11 +16,11 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.results import Result
-from overlap.config import load_config
-from overlap.steps.run import Run, open_run
-from overlap.steps.shards import Shard, run_shards
-from overlap.store import write_json
-from overlap.workers import count_cores, map_in_processes
+from overlap.base.config import load_config
+from overlap.base.store import write_json
+from overlap.base.workers import count_cores, map_in_processes
+from overlap.pipeline.run import Run, open_run
+from overlap.pipeline.shards import Shard, run_shards
 
 DEMO = Path(__file__).parents[1] / "flows" / "configs" / "demo.toml"
 _SHARDS = 200

@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.results import Result
 from benchmarks.verification import _METHODS, _load_features, average_precision, read_truth
-from overlap.config import VerifyConfig
-from overlap.tables import LocalFeatures
+from overlap.base.config import VerifyConfig
+from overlap.base.tables import LocalFeatures
 from overlap.verify.match import match_features
 from overlap.verify.pairs import glance, look_closely
 from overlap.verify.presets import PRESETS

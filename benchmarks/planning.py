@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.results import Result
-from overlap.config import load_config
-from overlap.steps.pipeline import curate
-from overlap.steps.plan import compare_plan, make_plan
-from overlap.steps.run import open_run
-from overlap.workers import map_in_processes
+from overlap.base.config import load_config
+from overlap.base.workers import map_in_processes
+from overlap.pipeline.curate import curate
+from overlap.pipeline.plan import compare_plan, make_plan
+from overlap.pipeline.run import open_run
 
 DEMO = Path(__file__).parents[1] / "flows" / "configs" / "demo.toml"
 

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from benchmarks.results import make_folder
-from overlap.manifests.release import write_release
-from overlap.tables import REMOVALS, as_table
+from overlap.base.tables import REMOVALS, as_table
+from overlap.release.write import write_release
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from golden import N_IMAGES, N_LANDMARKS, planted, write_world

@@ -20,18 +20,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from overlap.config import Config, load_config
+from overlap.base.config import Config, load_config
+from overlap.base.tables import CONFIRMING, REVIEW_ITEMS, VERIFIED, as_table
 from overlap.decisions.decide import Decision, decide
+from overlap.pipeline.decisions import rule_of
+from overlap.pipeline.photos import read_photos
+from overlap.pipeline.review import read_queue
 from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk, answer_task, next_task, now_ms
 from overlap.review.queue import item, sorted_items
 from overlap.review.reviewers import add_reviewer
 from overlap.review.store import open_store
 from overlap.review.votes import Truth, read_truth, simulate_votes
-from overlap.steps.decisions import rule_of
-from overlap.steps.photos import read_photos
-from overlap.steps.review import read_queue
-from overlap.tables import CONFIRMING, REVIEW_ITEMS, VERIFIED, as_table
 from overlap.verify.pairs import threshold_of
 
 REVIEWERS = ("simulated-1", "simulated-2", "simulated-3")
@@ -168,11 +168,11 @@ port = {port}
 
 def _make_queue(folder: Path, n_items: int) -> tuple[Path, str]:
     """Write 200 pictures of 1024 x 768 and a queue over them; return the config and a reviewer's token."""
-    from overlap.images import encode_jpeg
-    from overlap.steps.photos import read_sets
-    from overlap.steps.review import open_reviews
-    from overlap.steps.run import open_run
-    from overlap.workers import map_in_processes
+    from overlap.base.images import encode_jpeg
+    from overlap.base.workers import map_in_processes
+    from overlap.pipeline.photos import read_sets
+    from overlap.pipeline.review import open_reviews
+    from overlap.pipeline.run import open_run
 
     rng = np.random.default_rng(0)
     for number in range(200):

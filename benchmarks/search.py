@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import Result, forget_files, measure_apart, spending
+from overlap.base.tables import Descriptors
 from overlap.search.approximate import measure_overlap, search_approximate
 from overlap.search.exact import search_exact
-from overlap.tables import Descriptors
 
 SIZE = 2048
 K = 200

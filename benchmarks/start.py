@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from overlap.config import SyntheticConfig, TrainConfig
+from overlap.base.config import SyntheticConfig, TrainConfig
+from overlap.base.workers import map_in_processes
 from overlap.datasets.catalogue import read_training_set
-from overlap.datasets.synthetic.world import write_world
-from overlap.workers import map_in_processes
+from overlap.synthetic.world import write_world
 
 CONFIG = Path("flows/configs/mobilenet.toml")
 HOME = Path("runs/mobilenet")

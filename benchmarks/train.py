@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from overlap.networks.catalogue import NETWORKS, build_network
+from overlap.study.networks.catalogue import NETWORKS, build_network
 
 SCALES = (0.7071, 1.0, 1.4142)
 

@@ -25,12 +25,12 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.results import make_folder, one_thread
-from overlap.config import VerifyConfig
+from overlap.base.config import VerifyConfig
+from overlap.base.images import decode_photo
+from overlap.base.tables import LocalFeatures
 from overlap.datasets.pickles import read_plain_pickle
 from overlap.features.catalogue import load_extractor
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, unpack_features
-from overlap.images import decode_photo
-from overlap.tables import LocalFeatures
 from overlap.verify.match import match_mutual
 from overlap.verify.pairs import threshold_of, verify_pair
 

@@ -9,8 +9,8 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.shards import open_flow_run
-from overlap.steps import pipeline
-from overlap.workers import count_cores
+from overlap.base.workers import count_cores
+from overlap.pipeline.curate import curate as curate_run
 
 
 @flow(name="curate", task_runner=ThreadPoolTaskRunner(max_workers=count_cores()), persist_result=False)
@@ -22,7 +22,7 @@ def curate(config: str, overrides: tuple[str, ...] = ()) -> None:
         overrides: ``key=VALUE`` settings, as ``--set`` takes them.
     """
     with open_flow_run(config, overrides) as run:
-        pipeline.curate(run)
+        curate_run(run)
 
 
 if __name__ == "__main__":

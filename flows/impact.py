@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.shards import open_flow_run
-from overlap.steps.findings import measure_impact
-from overlap.workers import count_cores
+from overlap.base.workers import count_cores
+from overlap.pipeline.findings import measure_impact
 
 
 @flow(name="impact", task_runner=ThreadPoolTaskRunner(max_workers=count_cores()), persist_result=False)

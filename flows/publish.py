@@ -3,7 +3,7 @@
 from prefect import flow
 
 from flows.shards import open_flow_run
-from overlap.steps import publish as steps
+from overlap.pipeline import publish as steps
 
 
 @flow(name="publish", persist_result=False)

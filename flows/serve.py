@@ -24,8 +24,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
-from overlap.errors import ConfigError
-from overlap.ports import require_free
+from overlap.base.errors import ConfigError
+from overlap.base.ports import require_free
 
 POOL = "landmarks"
 _PAUSE_S = 1.0

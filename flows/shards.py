@@ -11,10 +11,10 @@ from prefect import Task as PrefectTask
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from overlap.config import RunConfig, load_config
-from overlap.steps.journal import render_report
-from overlap.steps.run import Run, open_run
-from overlap.workers import MapShards, count_cores, run_in, start_processes
+from overlap.base.config import RunConfig, load_config
+from overlap.base.workers import MapShards, count_cores, run_in, start_processes
+from overlap.pipeline.journal import render_report
+from overlap.pipeline.run import Run, open_run
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.shards import open_flow_run
-from overlap.steps import train as steps
+from overlap.pipeline import train as steps
 
 
 @flow(name="train", persist_result=False)

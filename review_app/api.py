@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from overlap.errors import DataError, OverlapError, ReviewError
+from overlap.base.errors import DataError, OverlapError, ReviewError
+from overlap.base.tables import ANSWERS
+from overlap.pipeline.desk import PhotoKey, open_gallery
 from overlap.review.desk import NotThereError, answer_task, check_group, find_row, next_task, skip_task, undo
 from overlap.review.queue import GOLD_PREFIX
 from overlap.review.reviewers import Reviewer
-from overlap.steps.desk import PhotoKey, open_gallery
-from overlap.tables import ANSWERS
 from review_app.access import log_in, log_out, login_page, signed_in, use_invitation, use_ticket
 from review_app.room import Picture, Room, current_room
 

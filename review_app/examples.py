@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from overlap.base.tables import ANSWERS
+from overlap.pipeline.desk import draw_examples
 from overlap.review.reviewers import Reviewer
 from overlap.review.summary import find_agreed, visible_rows
-from overlap.steps.desk import draw_examples
-from overlap.tables import ANSWERS
 from review_app.room import Room
 
 N_EXAMPLES = 2

@@ -9,7 +9,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from overlap.config import Config
+from overlap.base.config import Config
 from overlap.review.reviewers import list_reviewers
 from overlap.review.store import ReviewStore
 

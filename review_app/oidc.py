@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from overlap.errors import ConfigError, ReviewError
-from overlap.texts import read_toml
+from overlap.base.errors import ConfigError, ReviewError
+from overlap.base.texts import read_toml
 
 _PLACE = ".streamlit/secrets.toml, [auth]"
 _CALLBACK = "/oauth2callback"

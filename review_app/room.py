@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from overlap.config import Config
-from overlap.errors import DataError
-from overlap.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_header, load_photo, resize_within
+from overlap.base.config import Config
+from overlap.base.errors import DataError
+from overlap.base.images import ORIENTATIONS, PhotoLimits, encode_jpeg, load_header, load_photo, resize_within
+from overlap.pipeline.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
+from overlap.pipeline.review import check_queue
 from overlap.review.desk import Desk, now_ms
 from overlap.review.reviewers import Reviewer, end_session, find_reviewer, has_ended, session_key
-from overlap.steps.desk import Gallery, Lines, PhotoKey, open_desk, open_gallery, open_lines
-from overlap.steps.review import check_queue
 from review_app.invitation import Invitation, invite
 from review_app.oidc import Auth
 

@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
-from overlap.config import Config, load_config
-from overlap.errors import OverlapError
-from overlap.ports import show_address
+from overlap.base.config import Config, load_config
+from overlap.base.errors import OverlapError
+from overlap.base.ports import show_address
 from review_app.access import Guard, refuse
 from review_app.api import routes
 from review_app.invitation import MINUTES

@@ -13,9 +13,9 @@ from needs import find_chromium
 from rich.console import Console
 from tiny import write_truth
 
-from overlap.config import Config, load_config
-from overlap.steps.run import Run, open_run
-from overlap.workers import map_in_processes
+from overlap.base.config import Config, load_config
+from overlap.base.workers import map_in_processes
+from overlap.pipeline.run import Run, open_run
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("OVERLAP_SHARED", PROJECT.parent / "shared"))
@@ -112,7 +112,7 @@ def copy_curated(tmp_path_factory: pytest.TempPathFactory, write_config, open_qu
     The worlds are small ones of seeds 1 and 2, and that of ``make demo``. Each is rendered and curated once for all of
     pytest's processes.
     """
-    from overlap.steps.pipeline import curate
+    from overlap.pipeline.curate import curate
 
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -162,7 +162,7 @@ def tiny_photos(tmp_path: Path) -> Path:
     """Write a training set of two landmarks and an evaluation set of one query, real JPEGs, and a config."""
     import numpy as np
 
-    from overlap.images import encode_jpeg
+    from overlap.base.images import encode_jpeg
 
     rng = np.random.default_rng(0)
     rows = []

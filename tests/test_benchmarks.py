@@ -11,9 +11,9 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks.full_size import write_set
 from benchmarks.results import Result
+from overlap.base.images import PhotoLimits, load_photo, read_bytes
 from overlap.datasets.archives import index_archive
 from overlap.datasets.gldv2 import list_gldv2
-from overlap.images import PhotoLimits, load_photo, read_bytes
 
 
 def _measure_and_fail(options: argparse.Namespace) -> Iterator[Result]:

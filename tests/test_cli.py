@@ -15,9 +15,9 @@ import pytest
 from tiny import write_truth
 from typer.testing import CliRunner
 
+from overlap.base.config import load_config
 from overlap.cli.main import app, main
-from overlap.config import load_config
-from overlap.steps.review import add_reviewer
+from overlap.pipeline.review import add_reviewer
 
 HEAVY = ("torch", "faiss", "cv2", "kornia", "pycolmap", "prefect", "streamlit", "PIL")
 COMMANDS = ("curate", "publish", "run", "export", "status", "demo", "apply", "verify-release", "download", "votes")

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from overlap.errors import DataError
-from overlap.intervals import clopper_pearson
+from overlap.base.errors import DataError
+from overlap.base.intervals import clopper_pearson
 
 ERROR = 0.025
 _PLANNED_SENSITIVITY = 0.9

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 _BINS = 10
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from overlap.tables import FOUND, checked
+from overlap.base.tables import FOUND, checked
 
 
 @dataclass(frozen=True)

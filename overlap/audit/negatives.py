@@ -9,8 +9,8 @@ removed landmark whose best score is no higher than theirs rests on people alone
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from overlap.errors import DataError
-from overlap.intervals import clopper_pearson
+from overlap.base.errors import DataError
+from overlap.base.intervals import clopper_pearson
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.audit.bound import Stratum
-from overlap.config import AuditConfig
-from overlap.errors import ReviewError
-from overlap.tables import AUDITED, CANDIDATES, LANDMARKS, REMOVALS, VERIFIED, as_table, checked
+from overlap.base.config import AuditConfig
+from overlap.base.errors import ReviewError
+from overlap.base.tables import AUDITED, CANDIDATES, LANDMARKS, REMOVALS, VERIFIED, as_table, checked
 
 STRATA = ("top", "below", "random")
 CHECK = "check"

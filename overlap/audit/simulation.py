@@ -14,8 +14,8 @@ from scipy import special
 
 from overlap.audit.bound import bound_overlap
 from overlap.audit.sample import Seen, count_strata, draw_audit
-from overlap.config import AuditConfig
-from overlap.tables import LANDMARKS, REMOVALS, as_table
+from overlap.base.config import AuditConfig
+from overlap.base.tables import LANDMARKS, REMOVALS, as_table
 
 _REVIEWERS = 3
 _THRESHOLD = 0.5

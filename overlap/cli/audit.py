@@ -7,10 +7,10 @@ import typer
 from overlap.cli.options import ConfigOption, SetOption, load, open_config
 
 if TYPE_CHECKING:
-    from overlap.counterfactual import Least
-    from overlap.steps.audit import Audit
-    from overlap.steps.policies import Compared
-    from overlap.steps.recall import Reach
+    from overlap.decisions.counterfactual import Least
+    from overlap.pipeline.audit import Audit
+    from overlap.pipeline.policies import Compared
+    from overlap.pipeline.recall import Reach
 
 app = typer.Typer()
 audits = typer.Typer(help="Say what the review can have missed.", no_args_is_help=True)
@@ -22,7 +22,7 @@ app.add_typer(policies, name="policy")
 @app.command()
 def closure(config: ConfigOption, overrides: SetOption = None) -> None:
     """Propose landmark ids that hang together with confirmed ones; let people vote, and repeat until nothing is new."""
-    from overlap.steps.closure import close
+    from overlap.pipeline.closure import close
 
     with open_config(config, overrides) as opened:
         proposed = close(opened)
@@ -35,7 +35,7 @@ def closure(config: ConfigOption, overrides: SetOption = None) -> None:
 @app.command("report")
 def write_report(config: ConfigOption, overrides: SetOption = None) -> None:
     """Write the report alone: one HTML file that opens offline, and no release."""
-    from overlap.steps.publish import report as write
+    from overlap.pipeline.publish import report as write
 
     with open_config(config, overrides) as opened:
         path = write(opened)
@@ -45,7 +45,7 @@ def write_report(config: ConfigOption, overrides: SetOption = None) -> None:
 @audits.command("sample")
 def sample(config: ConfigOption, overrides: SetOption = None) -> None:
     """Draw kept landmarks and put them before the reviewers, beside all evaluation landmarks."""
-    from overlap.steps.audit import sample_audit
+    from overlap.pipeline.audit import sample_audit
 
     with open_config(config, overrides) as opened:
         audited = sample_audit(opened)
@@ -56,7 +56,7 @@ def sample(config: ConfigOption, overrides: SetOption = None) -> None:
 @audits.command("report")
 def report_audit(config: ConfigOption, overrides: SetOption = None) -> None:
     """Bound how many overlapping landmarks are left, from what the reviewers said of the drawn ones."""
-    from overlap.steps.audit import report_audit as sum_up
+    from overlap.pipeline.audit import report_audit as sum_up
 
     with open_config(config, overrides) as opened:
         audit = sum_up(opened)
@@ -71,7 +71,7 @@ def recall(
     overrides: SetOption = None,
 ) -> None:
     """Measure how much search and hashes find: of changed evaluation photos, and of what people confirmed."""
-    from overlap.steps.recall import measure_planted
+    from overlap.pipeline.recall import measure_planted
 
     with open_config(config, overrides) as opened:
         reaches = measure_planted(opened, n_photos=photos)
@@ -119,7 +119,7 @@ def diff(
     overrides: SetOption = None,
 ) -> None:
     """List what flips between two policies and why, and the least evidence each decision rests on or waits for."""
-    from overlap.steps.policies import compare_policies, describe_reviews
+    from overlap.pipeline.policies import compare_policies, describe_reviews
 
     loaded = load(config, overrides)
     compared, reviews = compare_policies(loaded, first, second), describe_reviews(loaded, first, second)

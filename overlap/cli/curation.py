@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from overlap.cli.options import ConfigOption, OutOption, SetOption, load, make_console, open_config
-from overlap.steps.declared import curated_steps, exported_tables
+from overlap.pipeline.declared import curated_steps, exported_tables
 
 if TYPE_CHECKING:
-    from overlap.steps.publish import Published
+    from overlap.pipeline.publish import Published
 
 app = typer.Typer()
 
@@ -24,8 +24,8 @@ Step = StrEnum("Step", [*curated_steps()])  # type: ignore[misc]
 @app.command()
 def curate(config: ConfigOption, overrides: SetOption = None) -> None:
     """Go from photos to the review queue. Killed, it goes on where it was."""
-    from overlap.steps.desk import describe_waiting
-    from overlap.steps.pipeline import curate as curate_run
+    from overlap.pipeline.curate import curate as curate_run
+    from overlap.pipeline.desk import describe_waiting
 
     with open_config(config, overrides) as run:
         curate_run(run)
@@ -39,7 +39,7 @@ def run(
     overrides: SetOption = None,
 ) -> None:
     """Do one step of 'curate', and what it needs."""
-    from overlap.steps.pipeline import curate as curate_run
+    from overlap.pipeline.curate import curate as curate_run
 
     with open_config(config, overrides) as opened:
         curate_run(opened, until=step.value)
@@ -52,7 +52,7 @@ def plan(
     overrides: SetOption = None,
 ) -> None:
     """Say what 'curate' and the review will cost: photos, pairs, hours, disk; from a rehearsal on a few photos."""
-    from overlap.steps.plan import make_plan, render_plan
+    from overlap.pipeline.plan import make_plan, render_plan
 
     with open_config(config, overrides) as opened:
         lines = make_plan(opened, n_photos=photos)
@@ -63,7 +63,7 @@ def plan(
 @app.command()
 def publish(config: ConfigOption, overrides: SetOption = None) -> None:
     """Decide by the policy and write the filtered manifests, the removal list and the report."""
-    from overlap.steps.publish import publish as publish_run
+    from overlap.pipeline.publish import publish as publish_run
 
     with open_config(config, overrides) as opened:
         published = publish_run(opened)
@@ -73,9 +73,9 @@ def publish(config: ConfigOption, overrides: SetOption = None) -> None:
 @app.command()
 def demo(config: ConfigOption, overrides: SetOption = None) -> None:
     """Do the whole job on a synthetic world, with simulated reviewers, and say where the results are."""
-    from overlap.steps.demo import run_demo
-    from overlap.steps.desk import describe_waiting
-    from overlap.steps.publish import release_folder
+    from overlap.pipeline.demo import run_demo
+    from overlap.pipeline.desk import describe_waiting
+    from overlap.pipeline.publish import release_folder
 
     with open_config(config, overrides) as opened:
         published = run_demo(opened)
@@ -92,7 +92,7 @@ def demo(config: ConfigOption, overrides: SetOption = None) -> None:
 @app.command()
 def status(config: ConfigOption, overrides: SetOption = None) -> None:
     """Say which steps are done, how the review stands, and where the release is."""
-    from overlap.steps.status import render_status
+    from overlap.pipeline.status import render_status
 
     make_console().print(render_status(load(config, overrides)))
 
@@ -100,7 +100,7 @@ def status(config: ConfigOption, overrides: SetOption = None) -> None:
 @app.command()
 def export(what: Exported, config: ConfigOption, out: OutOption, overrides: SetOption = None) -> None:
     """Write a table of the run as CSV, safe to open in a spreadsheet."""
-    from overlap.steps.export import export_table
+    from overlap.pipeline.export import export_table
 
     n_rows = export_table(load(config, overrides), what.value, out)
     typer.echo(f"{out}: {n_rows} rows")
@@ -113,14 +113,14 @@ def download(
     only: Annotated[list[str] | None, typer.Option(help="Only files like this: 'images_00?.tar'; repeatable.")] = None,
 ) -> None:
     """Fetch a public data set; stopped, it goes on where it was."""
-    from overlap.steps.download import download_set
+    from overlap.pipeline.download import download_set
 
     files = download_set(name, to, only=tuple(only or ()), console=make_console())
     typer.echo(f"{to}: {len(files)} files are there and whole")
 
 
 def _show(published: "Published") -> None:
-    from overlap.manifests.sums import seal_of
+    from overlap.release.sums import seal_of
     from overlap.report.tables import overlap_grid, render_text, sizes_grid
 
     typer.echo(render_text(overlap_grid(published.overlap)))

@@ -8,8 +8,8 @@ from typing import TextIO
 
 import typer
 
+from overlap.base.errors import OverlapError
 from overlap.cli import audit, curation, impact, release, review, training
-from overlap.errors import OverlapError
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from overlap.config import Config
-    from overlap.steps.run import Run
+    from overlap.base.config import Config
+    from overlap.pipeline.run import Run
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The TOML config; flows/configs/ has examples.")]
 SetOption = Annotated[
@@ -24,7 +24,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="The file to write.")]
 
 def load(path: Path, overrides: list[str] | None) -> "Config":
     """Read the config with its overrides."""
-    from overlap.config import load_config
+    from overlap.base.config import load_config
 
     return load_config(path, overrides or ())
 
@@ -36,10 +36,10 @@ def open_config(path: Path, overrides: list[str] | None, *, follows: bool = Fals
     Args:
         follows: another process of the same command holds the store and does the talking.
     """
-    from overlap.errors import ConfigError
-    from overlap.progress import make_say, show_progress
-    from overlap.steps.run import follow_run, open_run
-    from overlap.workers import map_with, start_processes
+    from overlap.base.errors import ConfigError
+    from overlap.base.progress import make_say, show_progress
+    from overlap.base.workers import map_with, start_processes
+    from overlap.pipeline.run import follow_run, open_run
 
     config = load(path, overrides)
     if config.run.engine != "processes":

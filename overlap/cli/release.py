@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from overlap.base.errors import CheckError
 from overlap.cli.options import ConfigOption, OutOption, SetOption, open_config
-from overlap.errors import CheckError
 
 app = typer.Typer()
 
@@ -28,8 +28,8 @@ def verify_release(
     ] = None,
 ) -> None:
     """Prove that the upstream file minus the removals is the release; exit code 1 says what differs."""
-    from overlap.manifests.sums import seal_of
-    from overlap.manifests.verify import verify_release as find_differences
+    from overlap.release.sums import seal_of
+    from overlap.release.verify import verify_release as find_differences
 
     differences = find_differences(folder, source=source, seal=seal)
     if differences:
@@ -41,7 +41,7 @@ def verify_release(
 @app.command("verify-evidence")
 def verify_evidence(folder: ReleaseArgument, config: ConfigOption, overrides: SetOption = None) -> None:
     """Verify the recorded pairs again from the photos; exit code 1 names what differs and what is gone."""
-    from overlap.steps.repeat import verify_evidence as repeat
+    from overlap.pipeline.repeat import verify_evidence as repeat
 
     with open_config(config, overrides) as run:
         n_pairs, differences = repeat(run, folder)
@@ -59,7 +59,7 @@ def apply(
     out: OutOption,
 ) -> None:
     """Remove landmarks from an upstream file, keeping every other line byte for byte."""
-    from overlap.manifests.apply import apply_removals
+    from overlap.release.apply import apply_removals
 
     counts = apply_removals(removals, source, out)
     typer.echo(
@@ -75,7 +75,7 @@ def compare_paper(
     ),
 ) -> None:
     """Compare a release with the paper's Tables 2 and 3, row by row; exit code 1 if a count differs."""
-    from overlap.manifests.paper import compare_tables, read_expected, render_comparison
+    from overlap.release.paper import compare_tables, read_expected, render_comparison
 
     cells = compare_tables(folder, read_expected(expected))
     typer.echo(render_comparison(cells))

@@ -21,7 +21,7 @@ def import_votes(
     overrides: SetOption = None,
 ) -> None:
     """Add the votes of a CSV file to the review store; votes that are there already are not added twice."""
-    from overlap.steps.review import import_votes as import_file
+    from overlap.pipeline.review import import_votes as import_file
 
     n_added = import_file(load(config, overrides), file)
     typer.echo(f"{file}: {n_added} votes added")
@@ -30,7 +30,7 @@ def import_votes(
 @votes.command("imports")
 def list_imports(config: ConfigOption, overrides: SetOption = None) -> None:
     """List the imports: number, time, who, votes, file, and the reason of those that are void."""
-    from overlap.steps.review import list_imports as list_all
+    from overlap.pipeline.review import list_imports as list_all
 
     for line in list_all(load(config, overrides)):
         typer.echo(line)
@@ -53,7 +53,7 @@ def void_import(
 
     Votes that another import brought too still count. A mended file can be imported anew.
     """
-    from overlap.steps.review import void_import as void
+    from overlap.pipeline.review import void_import as void
 
     number, n_votes = void(load(config, overrides), which, reason=reason)
     typer.echo(f"import {number} is void: {n_votes} votes count no more")
@@ -62,7 +62,7 @@ def void_import(
 @votes.command("export")
 def export_votes(config: ConfigOption, out: OutOption, overrides: SetOption = None) -> None:
     """Write every vote, superseded ones too, as CSV."""
-    from overlap.steps.review import export_votes as export_file
+    from overlap.pipeline.review import export_votes as export_file
 
     n_votes = export_file(load(config, overrides), out)
     typer.echo(f"{out}: {n_votes} votes")
@@ -80,7 +80,7 @@ def simulate_votes(
     overrides: SetOption = None,
 ) -> None:
     """Let simulated reviewers answer every item of the queue; their names begin with 'simulated-'."""
-    from overlap.steps.review import simulate_votes as simulate
+    from overlap.pipeline.review import simulate_votes as simulate
 
     n_added = simulate(load(config, overrides), truth, reviewers=reviewers, error_rate=error_rate, seed=seed)
     typer.echo(f"{n_added} votes added")
@@ -93,7 +93,7 @@ def audit_votes(
     overrides: SetOption = None,
 ) -> None:
     """Prove that no vote was changed and none is missing; exit code 1 says what differs."""
-    from overlap.steps.review import audit_votes as audit
+    from overlap.pipeline.review import audit_votes as audit
 
     n_votes, head = audit(load(config, overrides), expect=expect)
     typer.echo(f"{n_votes:,} votes, none changed, none missing; head {head or 'none'}")
@@ -102,8 +102,8 @@ def audit_votes(
 @app.command("review")
 def open_app(config: ConfigOption, overrides: SetOption = None) -> None:
     """Open the review app on this machine; it prints a link that lets you in once."""
-    from overlap.ports import require_free
-    from overlap.steps.review import serve_app
+    from overlap.base.ports import require_free
+    from overlap.pipeline.review import serve_app
 
     review = load(config, overrides).review
     require_free(review.address, review.port, setting="review.address and review.port")
@@ -120,7 +120,7 @@ def add_reviewer(
     overrides: SetOption = None,
 ) -> None:
     """Let a person in and print the personal token, this once."""
-    from overlap.steps.review import add_reviewer as add
+    from overlap.pipeline.review import add_reviewer as add
 
     token = add(load(config, overrides), name, role="lead" if lead else "reviewer")
     typer.echo(token)
@@ -131,7 +131,7 @@ def revoke_reviewer(
     name: Annotated[str, typer.Argument(help="The name.")], config: ConfigOption, overrides: SetOption = None
 ) -> None:
     """Let a person in no more; the votes stay."""
-    from overlap.steps.review import revoke_reviewer as revoke
+    from overlap.pipeline.review import revoke_reviewer as revoke
 
     revoke(load(config, overrides), name)
     typer.echo(f"{name}: the token is revoked")
@@ -140,7 +140,7 @@ def revoke_reviewer(
 @reviewers.command("list")
 def list_reviewers(config: ConfigOption, overrides: SetOption = None) -> None:
     """List everyone with role."""
-    from overlap.steps.review import list_reviewers as list_all
+    from overlap.pipeline.review import list_reviewers as list_all
 
     for line in list_all(load(config, overrides)):
         typer.echo(line)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overlap.base.errors import ConfigError
 from overlap.cli.options import ConfigOption, OutOption, SetOption, is_follower, load, make_console, open_config
-from overlap.errors import ConfigError
 
 if TYPE_CHECKING:
     from overlap.datasets.sets import EvaluationSet
@@ -41,7 +41,7 @@ def train(
 
     Several devices: torchrun --nproc-per-node 8 -m overlap train --config C
     """
-    from overlap.steps.train import train_config
+    from overlap.pipeline.train import train_config
 
     with open_config(config, overrides, follows=is_follower()) as run:
         trained = train_config(run, without=without, out=out)
@@ -79,10 +79,10 @@ def evaluate(
     A network needs --config and is that of its section [descriptors], or --checkpoint, or --exported. Saved descriptors
     need --queries and --database, and --ground-truth or the evaluation set of a config.
     """
-    from overlap.evaluation.scores import Subject
-    from overlap.progress import show_progress
+    from overlap.base.progress import show_progress
+    from overlap.pipeline import evaluate as steps
     from overlap.report.tables import render_text
-    from overlap.steps import evaluate as steps
+    from overlap.study.evaluation.scores import Subject
 
     if out is not None:
         steps.require_scores_out(out)
@@ -126,7 +126,7 @@ def convert(
     ] = False,
 ) -> None:
     """Turn a public checkpoint of SOLAR, DOLG or Token into one that this program reads."""
-    from overlap.steps.convert import convert_checkpoint
+    from overlap.pipeline.convert import convert_checkpoint
 
     values = {"multi_atrous": True} if multi_atrous else {}
     spec = convert_checkpoint(weights, out, name=f"{network.value}_{backbone}", values=values)
@@ -136,7 +136,7 @@ def convert(
 def _read_truth(
     ground_truth: Path | None, config: Path | None, evaluation: str | None, overrides: list[str] | None
 ) -> "EvaluationSet":
-    from overlap.steps.evaluate import choose_evaluation, read_truth
+    from overlap.pipeline.evaluate import choose_evaluation, read_truth
 
     if ground_truth is not None and config is None:
         return read_truth(ground_truth)

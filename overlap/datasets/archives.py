@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.errors import DataError
+from overlap.base.images import stamp_file
+from overlap.base.tables import checked
 from overlap.datasets.photos import MISSING, Progress, require_unique
-from overlap.errors import DataError
-from overlap.images import stamp_file
-from overlap.tables import checked
 
 # Where each photo of one archive lies: `size` bytes from `offset`.
 ARCHIVE_INDEX = pa.schema(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 ATTRIBUTION_FILE = "train_attribution.csv"
 

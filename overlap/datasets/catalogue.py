@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from overlap.config import EvaluationConfig, TrainConfig
+from overlap.base.config import EvaluationConfig, TrainConfig
+from overlap.base.errors import ConfigError
 from overlap.datasets.gldv2 import gldv2_archives, gldv2_files, list_gldv2, read_gldv2, read_gldv2_landmarks
 from overlap.datasets.nc_clean import list_nc_clean, read_nc_clean, read_nc_clean_landmarks
 from overlap.datasets.photos import MISSING, Progress
@@ -21,7 +22,6 @@ from overlap.datasets.table import (
     read_table_landmarks,
     read_table_training,
 )
-from overlap.errors import ConfigError
 
 __all__ = [
     "MISSING",

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from overlap.errors import DataError
-from overlap.sheets import read_header, require_columns, split_records
-from overlap.tables import LANDMARK_ID, LANDMARK_ID_FORM
+from overlap.base.errors import DataError
+from overlap.base.sheets import read_header, require_columns, split_records
+from overlap.base.tables import LANDMARK_ID, LANDMARK_ID_FORM
 
 _BLOCK_BYTES = 64 << 20
 _ROWS = 1 << 16
@@ -25,7 +25,7 @@ def read_columns(path: Path, required: Sequence[str], *, optional: Sequence[str]
     """Read a CSV file's named columns as text; others are left aside.
 
     Args:
-        path: a file that keeps the rules of `overlap.sheets`; without line breaks in the cells of these columns.
+        path: a file that keeps the rules of `overlap.base.sheets`; without line breaks in the cells of these columns.
         remedy: how to get a good file, for the messages.
 
     Returns:

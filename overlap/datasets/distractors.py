@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from overlap.base.errors import DataError
+from overlap.base.texts import read_lines
 from overlap.datasets.photos import Progress, build_images, inside, require_unique, stamp_photos
-from overlap.errors import DataError
-from overlap.texts import read_lines
 
 _FETCH = "fetch it again with 'overlap download revisitop1m'"
 

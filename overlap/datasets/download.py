@@ -21,9 +21,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from overlap.base.errors import ArtifactError, ConfigError, DataError
 from overlap.datasets.archives import check_md5
 from overlap.datasets.revisited import list_revisited
-from overlap.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
     import httpx

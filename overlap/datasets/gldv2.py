@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.errors import DataError
+from overlap.base.tables import LANDMARKS, checked
 from overlap.datasets.archives import join_archives
 from overlap.datasets.columns import line, parse_integers, read_columns, require_match
 from overlap.datasets.photos import Progress, build_images, require_unique, stamp_photos
 from overlap.datasets.sets import TrainingSet
-from overlap.errors import DataError
-from overlap.tables import LANDMARKS, checked
 
 _FETCH = "fetch it again with 'overlap download gldv2'"
 _ID = r"^[0-9a-f]{16}$"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from overlap.base.errors import DataError
+from overlap.base.tables import LANDMARK_ID
+from overlap.base.texts import read_lines
 from overlap.datasets.photos import Progress, build_landmarks, build_training_set, require_unique
 from overlap.datasets.sets import PhotoList, TrainingSet
-from overlap.errors import DataError
-from overlap.tables import LANDMARK_ID
-from overlap.texts import read_lines
 
 _LIST = "annotation_clean_train.txt"
 

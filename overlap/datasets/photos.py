@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.errors import DataError
+from overlap.base.images import Box, stamp_file, stamp_status
+from overlap.base.tables import IMAGES, LANDMARKS, checked
 from overlap.datasets.sets import PhotoList, TrainingSet
-from overlap.errors import DataError
-from overlap.images import Box, stamp_file, stamp_status
-from overlap.tables import IMAGES, LANDMARKS, checked
 
 # Called now and then with the number of photos looked at since the last call.
 Progress: TypeAlias = Callable[[int], None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 # The largest real one (SfM-120k) is under 20 MB.
 _LIMIT_BYTES = 200_000_000

@@ -13,12 +13,12 @@ from typing import Any, TypeGuard
 import numpy as np
 import pyarrow as pa
 
+from overlap.base.errors import DataError
+from overlap.base.images import Box
+from overlap.base.texts import read_lines
 from overlap.datasets.photos import build_boxes, build_images, inside, require_unique, stamp_photos
 from overlap.datasets.pickles import read_plain_pickle
 from overlap.datasets.sets import EvaluationSet, IndexArray, QueryTruth
-from overlap.errors import DataError
-from overlap.images import Box
-from overlap.texts import read_lines
 
 # Photos of Paris that upstream lists as corrupt; the 6,392 of Paris6k are the 6,412 files without them.
 _CORRUPT = """

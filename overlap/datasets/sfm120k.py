@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from overlap.base.errors import DataError
 from overlap.datasets.photos import Progress, build_landmarks, build_training_set, require_unique
 from overlap.datasets.pickles import read_plain_pickle
 from overlap.datasets.sets import PhotoList, TrainingSet
-from overlap.errors import DataError
 
 _FETCH = "fetch it again from the address that cnnimageretrieval-pytorch gives"
 

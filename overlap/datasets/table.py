@@ -14,6 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.errors import DataError
+from overlap.base.images import Box
 from overlap.datasets.columns import line, parse_integers, read_columns, require_ids, require_match
 from overlap.datasets.photos import (
     Progress,
@@ -26,8 +28,6 @@ from overlap.datasets.photos import (
     stamp_photos,
 )
 from overlap.datasets.sets import EvaluationSet, PhotoList, TrainingSet
-from overlap.errors import DataError
-from overlap.images import Box
 
 _MEND = "mend the table"
 _BOX = ("x0", "y0", "x1", "y1")

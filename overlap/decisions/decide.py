@@ -8,12 +8,12 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.errors import DataError
+from overlap.base.tables import REMOVALS, REVIEW_ITEMS, checked
 from overlap.decisions.fate import find_fate, number_items
 from overlap.decisions.items import confirmed_pairs, count_votes, decide_by_scores, decide_by_votes
 from overlap.decisions.outcomes import decide_landmarks, plural
 from overlap.decisions.rule import Rule
-from overlap.errors import DataError
-from overlap.tables import REMOVALS, REVIEW_ITEMS, checked
 
 REVIEW_STATES = ("complete", "settled but for figures", "open")
 

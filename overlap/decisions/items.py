@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.errors import DataError
+from overlap.base.tables import DECISIONS, REVIEW_ITEMS, VERIFIED, VOTES, checked
 from overlap.decisions.fate import Fate, Votes
 from overlap.decisions.rule import Rule
-from overlap.errors import DataError
-from overlap.tables import DECISIONS, REVIEW_ITEMS, VERIFIED, VOTES, checked
 
 PAIR = ("evaluation_set", "query_id", "image_id", "landmark_id")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.tables import DECISIONS, LANDMARKS, OUTCOMES, STATES, as_table, checked
 from overlap.decisions.fate import find_removed, number_items, origin_of_whole
 from overlap.decisions.rule import Rule
-from overlap.tables import DECISIONS, LANDMARKS, OUTCOMES, STATES, as_table, checked
 
 _Row: TypeAlias = Mapping[str, Any]
 _Query: TypeAlias = tuple[str, str]  # evaluation set and query

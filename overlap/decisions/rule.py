@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from overlap.tables import CONFIRMING
+from overlap.base.tables import CONFIRMING
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from overlap.base.errors import ConfigError
 from overlap.descriptors.guards import Guard, parse_guards
-from overlap.errors import ConfigError
 
 # Members of an archive, below its root folder, that hold no code.
 _MEMBERS = re.compile(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from overlap.errors import DataError
-from overlap.images import PhotoLimits, Pixels, decode_photo, naming, read_bytes, read_header, resize_to
+from overlap.base.errors import DataError
+from overlap.base.images import PhotoLimits, Pixels, decode_photo, naming, read_bytes, read_header, resize_to
 
 Item = TypeVar("Item")
 Size: TypeAlias = tuple[int, int]

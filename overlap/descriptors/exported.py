@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overlap.base.errors import ConfigError, DataError
+from overlap.base.weights import check_tensors
 from overlap.descriptors.archive import check_archive
 from overlap.descriptors.batches import Size, grid_shape
 from overlap.descriptors.guards import AXES
 from overlap.descriptors.sizes import Sizes
-from overlap.errors import ConfigError, DataError
-from overlap.weights import check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

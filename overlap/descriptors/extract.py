@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from overlap.config import DescriptorsConfig
+from overlap.base.config import DescriptorsConfig
+from overlap.base.devices import choose_device
+from overlap.base.errors import ConfigError, DataError
+from overlap.base.images import PhotoLimits, Pixels
+from overlap.base.tables import QUARANTINE, Descriptors, FloatArray, as_table
+from overlap.base.threads import map_ahead
 from overlap.descriptors.batches import (
     ScaledPhoto,
     Size,
@@ -16,11 +21,6 @@ from overlap.descriptors.batches import (
     grid_shape,
     load_scaled,
 )
-from overlap.devices import choose_device
-from overlap.errors import ConfigError, DataError
-from overlap.images import PhotoLimits, Pixels
-from overlap.tables import QUARANTINE, Descriptors, FloatArray, as_table
-from overlap.threads import map_ahead
 
 if TYPE_CHECKING:
     from torch import Tensor

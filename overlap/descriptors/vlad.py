@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from overlap.config import DescriptorsConfig
-from overlap.errors import ArtifactError, DataError
-from overlap.store import read_array, write_array
-from overlap.tables import FloatArray
+from overlap.base.config import DescriptorsConfig
+from overlap.base.errors import ArtifactError, DataError
+from overlap.base.store import read_array, write_array
+from overlap.base.tables import FloatArray
 
 _VOCABULARIES = 4
 _ITERATIONS = 20

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from overlap.tables import ANSWERS
+from overlap.base.tables import ANSWERS
 
 _ASKED = ("evaluation_set", "query_id", "image_id", "landmark_id")
 _FOUND = ("n_matches", "n_inliers", "score", "status", "geometry")

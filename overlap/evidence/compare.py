@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from overlap.errors import CheckError
-from overlap.texts import read_json
+from overlap.base.errors import CheckError
+from overlap.base.texts import read_json
 
 EVIDENCE_FOLDER = "evidence"
 ABOUT_FILE = f"{EVIDENCE_FOLDER}/about.json"

@@ -8,9 +8,9 @@ that never leaves the browser.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from overlap.base.pages import load_template, read_shipped, security_policy
+from overlap.base.tables import ANSWERS
 from overlap.evidence.compare import pairs_file
-from overlap.pages import load_template, read_shipped, security_policy
-from overlap.tables import ANSWERS
 
 _PACKAGE = "overlap.evidence"
 _POINTS = 60

@@ -6,14 +6,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
-from overlap.config import VerifyConfig
-from overlap.devices import choose_device
-from overlap.errors import ConfigError
+from overlap.base.config import VerifyConfig
+from overlap.base.devices import choose_device
+from overlap.base.errors import ConfigError
+from overlap.base.images import Pixels
+from overlap.base.tables import FloatArray, LocalFeatures
 from overlap.features import learned, lightglue, mutual
 from overlap.features.sift import extract_root_sift as extract_root_sift
 from overlap.features.storage import round_features
-from overlap.images import Pixels
-from overlap.tables import FloatArray, LocalFeatures
 
 Extract: TypeAlias = Callable[[Pixels], LocalFeatures]
 FindNearest: TypeAlias = Callable[[Sequence[tuple[FloatArray, FloatArray]]], list[mutual.Nearest]]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from overlap.errors import ConfigError
+from overlap.base.errors import ConfigError
+from overlap.base.images import Pixels
+from overlap.base.tables import FloatArray, LocalFeatures
+from overlap.base.weights import check_weights, read_weights
 from overlap.features.sift import no_features, resize_to_longest, to_full_size
-from overlap.images import Pixels
-from overlap.tables import FloatArray, LocalFeatures
-from overlap.weights import check_weights, read_weights
 
 if TYPE_CHECKING:
     import torch

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.errors import ConfigError
+from overlap.base.errors import ConfigError
+from overlap.base.tables import FloatArray, LocalFeatures
+from overlap.base.weights import read_weights
 from overlap.features.learned import fetch_public, fill_weights
-from overlap.tables import FloatArray, LocalFeatures
-from overlap.weights import read_weights
 
 if TYPE_CHECKING:
     import torch

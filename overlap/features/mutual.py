@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.tables import FloatArray
+from overlap.base.tables import FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor

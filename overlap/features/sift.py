@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from overlap.images import Pixels, resize_to
-from overlap.tables import FloatArray, LocalFeatures
+from overlap.base.images import Pixels, resize_to
+from overlap.base.tables import FloatArray, LocalFeatures
 
 _CONTRAST = 0.02
 _EDGE = 12.0

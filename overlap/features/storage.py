@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.tables import LocalFeatures
+from overlap.base.tables import LocalFeatures
 
 FEATURE_ARRAYS = ("offsets", "sizes_px", "xy_px", "scales_px", "angles_deg", "responses", "descriptors")
 

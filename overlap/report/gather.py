@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.tables import ANSWERS, STATUSES
 from overlap.report.charts import ScoreSplit
 from overlap.report.page import Beaten, Gallery, LandmarkView, PairView, QuarantinedPhoto
-from overlap.tables import ANSWERS, STATUSES
 
 Pair: TypeAlias = tuple[str, str | None, str | None]
 Views: TypeAlias = list[tuple[Pair, PairView]]

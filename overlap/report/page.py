@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from overlap.pages import load_template, read_shipped, security_policy
+from overlap.base.pages import load_template, read_shipped, security_policy
+from overlap.base.sheets import replacing
+from overlap.base.tables import ANSWERS, CONFIRMING
 from overlap.report.charts import ScoreSplit, bar_chart, score_chart
 from overlap.report.tables import OverlapRow, SizesRow, overlap_grid, sizes_grid
-from overlap.sheets import replacing
-from overlap.tables import ANSWERS, CONFIRMING
 
 _PACKAGE = "overlap.report"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.intervals import clopper_pearson
-from overlap.tables import ANSWERS, CONFIRMING
+from overlap.base.intervals import clopper_pearson
+from overlap.base.tables import ANSWERS, CONFIRMING
 
 _BOOTSTRAP = 1000
 

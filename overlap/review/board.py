@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
+from overlap.base.tables import REVIEW_ITEMS, WITHDRAWN, as_table
 from overlap.decisions.fate import Asked, BoolArray, Fate, IntArray, Votes, find_fate, number_items
 from overlap.decisions.rule import Rule
 from overlap.review.schema import IMPORTS, ITEMS, SECOND_LOOKS, VOIDS, VOTE_LOG, is_asked, stands
 from overlap.review.store import ReviewStore
-from overlap.tables import REVIEW_ITEMS, WITHDRAWN, as_table
 
 _FAR = 1 << 40
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from overlap.errors import ReviewError
+from overlap.base.errors import ReviewError
+from overlap.base.tables import ANSWERS, WITHDRAWN
 from overlap.review.board import Board, items_table
 from overlap.review.guidelines import GUIDELINE_VERSION
 from overlap.review.leases import admit, find_leased, read_skips, skip_group, take_lease
 from overlap.review.schema import SECOND_LOOKS
 from overlap.review.votes import make_votes
-from overlap.tables import ANSWERS, WITHDRAWN
 
 
 class NotThereError(ReviewError):

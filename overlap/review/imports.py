@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from overlap.errors import ReviewError
+from overlap.base.errors import ReviewError
 from overlap.review.chain import link
 from overlap.review.schema import IMPORTED, IMPORTS, ITEMS, LOG_HEAD, VOIDS, VOTE_LOG, stands
 

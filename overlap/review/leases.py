@@ -8,7 +8,7 @@ import secrets
 
 import sqlalchemy as sa
 
-from overlap.errors import ReviewError
+from overlap.base.errors import ReviewError
 from overlap.review.schema import LEASES, SKIPS
 from overlap.review.store import ReviewStore
 

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.tables import CANDIDATES, REVIEW_ITEMS, VERIFIED, as_table, checked
 from overlap.decisions.items import believed
 from overlap.review.ids import group_id, item_id
-from overlap.tables import CANDIDATES, REVIEW_ITEMS, VERIFIED, as_table, checked
 
 GOLD_PREFIX = "gold:"
 """Before the evaluation set's name in the items whose answer is known; no evaluation set's own name has a colon."""

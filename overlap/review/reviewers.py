@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import sqlalchemy as sa
 
-from overlap.errors import ReviewError
+from overlap.base.errors import ReviewError
 from overlap.review.schema import REVIEWERS, SECRETS
 from overlap.review.store import ReviewStore
 

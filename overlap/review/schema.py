@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from overlap.errors import ReviewError
-from overlap.tables import ANSWERS, WITHDRAWN
+from overlap.base.errors import ReviewError
+from overlap.base.tables import ANSWERS, WITHDRAWN
 
 HEAD = "0003"
 """The newest migration."""

@@ -24,7 +24,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
-from overlap.errors import ConfigError, ReviewError
+from overlap.base.errors import ConfigError, ReviewError
+from overlap.base.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, checked
 from overlap.review.chain import chained, find_breaks
 from overlap.review.ids import vote_id
 from overlap.review.imports import (
@@ -43,7 +44,6 @@ from overlap.review.imports import (
 )
 from overlap.review.queue import find_changed_items, sorted_items
 from overlap.review.schema import GOLD, ITEMS, LOG_HEAD, VOTE_LOG, is_asked, is_present, migrate, stands
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, checked
 
 _Row: TypeAlias = dict[str, Any]
 _Earlier: TypeAlias = tuple[int, int, str]  # voted_at_ms, order of arrival, vote_id

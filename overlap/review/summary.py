@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from overlap.base.tables import ANSWERS, LANDMARKS, STATES, WITHDRAWN
 from overlap.decisions.decide import describe_review
 from overlap.decisions.items import decide_by_votes
 from overlap.decisions.outcomes import count_states, decide_landmarks
@@ -22,7 +23,6 @@ from overlap.review.agreement import (
 )
 from overlap.review.board import Board, Said, is_shared
 from overlap.review.reviewers import Reviewer
-from overlap.tables import ANSWERS, LANDMARKS, STATES, WITHDRAWN
 
 
 @dataclass(frozen=True)

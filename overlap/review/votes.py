@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
+from overlap.base.sheets import read_rows, write_csv
+from overlap.base.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked, parse_landmark_id
 from overlap.review.ids import vote_id
 from overlap.review.imports import Source
 from overlap.review.known import Known, check_votes
 from overlap.review.queue import GOLD_PREFIX, item
 from overlap.review.store import ReviewStore, VoteRefusedError
-from overlap.sheets import read_rows, write_csv
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, WITHDRAWN, as_table, checked, parse_landmark_id
 
 REQUIRED_COLUMNS = ("evaluation_set", "query_id", "image_id", "landmark_id", "reviewer", "answer")
 FILE_COLUMNS = (*REQUIRED_COLUMNS, "voted_at", "seconds", "note", "guideline_version", "supersedes")

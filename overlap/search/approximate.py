@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
+from overlap.base.tables import Descriptors, FloatArray
 from overlap.search.exact import Neighbours, as_neighbours, score_rows, search_exact
 from overlap.search.rows import BLOCK, take_rows
-from overlap.tables import Descriptors, FloatArray
 
 if TYPE_CHECKING:
     import faiss

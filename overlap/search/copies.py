@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.images import PhotoLimits, Pixels, decode_brightness, load_photo, naming, read_bytes
+from overlap.base.images import PhotoLimits, Pixels, decode_brightness, load_photo, naming, read_bytes
 from overlap.search.exact import Neighbours, as_neighbours
 
 BITS = 64

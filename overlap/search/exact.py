@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from overlap.base.tables import Descriptors, FloatArray
+from overlap.base.threads import map_ahead
+from overlap.base.workers import count_cores
 from overlap.search.near import Near
 from overlap.search.rows import BLOCK, Rows, cut_blocks, cut_rows, measure_longest, read_block, read_rows
-from overlap.tables import Descriptors, FloatArray
-from overlap.threads import map_ahead
-from overlap.workers import count_cores
 
 Product = Callable[[FloatArray, Sequence[FloatArray]], Iterator[FloatArray]]
 

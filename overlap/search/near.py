@@ -5,8 +5,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from overlap.base.tables import FloatArray
 from overlap.search.rows import Rows
-from overlap.tables import FloatArray
 
 # How many times k photos a query may wait before those under the bar are dropped.
 _CROWD = 4

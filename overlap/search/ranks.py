@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from overlap.base.tables import Descriptors
 from overlap.search.rows import BLOCK
-from overlap.tables import Descriptors
 
 # A photo is not above itself: the same sum in another order differs by less.
 _MARGIN = 1e-9

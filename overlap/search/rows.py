@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.errors import DataError
-from overlap.tables import Descriptors, FloatArray
+from overlap.base.errors import DataError
+from overlap.base.tables import Descriptors, FloatArray
 
 Rows = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from overlap.tables import FloatArray, LocalFeatures
+from overlap.base.tables import FloatArray, LocalFeatures
 from overlap.verify.match import FloatRows, Matches
 
 PARAMETER_NATS = 4.0

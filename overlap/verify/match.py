@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.tables import FloatArray, LocalFeatures
+from overlap.base.tables import FloatArray, LocalFeatures
 from overlap.verify.presets import Preset
 
 FloatRows: TypeAlias = NDArray[np.float64]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.config import VerifyConfig
-from overlap.tables import LocalFeatures
+from overlap.base.config import VerifyConfig
+from overlap.base.tables import LocalFeatures
 from overlap.verify.evidence import gather
 from overlap.verify.geometry import Model, find_models, find_similarities
 from overlap.verify.match import FindNearest, FloatRows, Matches, MatchPair, PhotoPair, match_batch

@@ -9,7 +9,7 @@ same two photos that it doesn't: those it would bring together if it were shifte
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.tables import LocalFeatures
+from overlap.base.tables import LocalFeatures
 from overlap.verify.evidence import centre, project
 from overlap.verify.match import FloatRows
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.tables import LocalFeatures
+from overlap.base.tables import LocalFeatures
 from overlap.verify.match import FloatRows
 
 _MOST_TRIALS = 500

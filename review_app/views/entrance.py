@@ -5,7 +5,7 @@ import time
 
 import streamlit as st
 
-from overlap.errors import ReviewError
+from overlap.base.errors import ReviewError
 from overlap.review.reviewers import find_by_email, has_ended
 from review_app.access import make_ticket, name_session
 from review_app.oidc import email_of, is_over

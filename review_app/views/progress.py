@@ -5,10 +5,10 @@ import math
 import pandas as pd
 import streamlit as st
 
+from overlap.base.tables import ANSWERS
 from overlap.review.agreement import Figure, confusion
 from overlap.review.reviewers import Reviewer
 from overlap.review.summary import Summary, answers_by_item, summarise
-from overlap.tables import ANSWERS
 from review_app.room import Room
 
 

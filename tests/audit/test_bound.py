@@ -18,7 +18,7 @@ from overlap.audit.bound import (
     most_overlapping,
     split_error,
 )
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 
 def slow_chance(stratum: Stratum, n_overlapping: int, sensitivity: Fraction) -> Fraction:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.audit.calibration import fit_chance, validate_chance
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 judged = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=2, max_size=40).filter(
     lambda rows: 0 < sum(same for _, same in rows) < len(rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from overlap.audit.capture import estimate_missing
-from overlap.tables import FOUND, as_table
+from overlap.base.tables import FOUND, as_table
 
 
 def found(**detectors):

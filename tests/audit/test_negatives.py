@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from overlap.audit.negatives import measure_false_matches
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 
 
 def test_the_rate_is_that_of_controls_at_the_threshold_with_its_exact_interval():

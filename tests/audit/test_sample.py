@@ -3,9 +3,9 @@
 import pytest
 
 from overlap.audit.sample import Seen, count_strata, draw_audit, rank_landmarks
-from overlap.config import AuditConfig
-from overlap.errors import ReviewError
-from overlap.tables import CANDIDATES, LANDMARKS, REMOVALS, VERIFIED, as_table
+from overlap.base.config import AuditConfig
+from overlap.base.errors import ReviewError
+from overlap.base.tables import CANDIDATES, LANDMARKS, REMOVALS, VERIFIED, as_table
 
 LANDMARK_TABLE = as_table([{"landmark_id": n, "landmark_name": "", "n_images": 3} for n in range(1, 21)], LANDMARKS)
 SEEN = Seen({n: (n / 20, 0.5) for n in range(1, 11)})

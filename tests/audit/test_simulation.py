@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from overlap.audit.simulation import Scenario, draw_scenario, draw_settings, simulate_audit
-from overlap.config import AuditConfig
+from overlap.base.config import AuditConfig
 
 
 def test_the_stated_bound_holds_in_95_of_100_simulated_audits():

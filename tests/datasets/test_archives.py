@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutate import mutations, within
 
+from overlap.base.errors import DataError
 from overlap.datasets.archives import check_md5, index_archive, read_archive
-from overlap.errors import DataError
 
 contents = st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=150), st.binary(max_size=1300), max_size=6)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from overlap.base.errors import DataError
 from overlap.datasets.attribution import Attribution, read_attributions
-from overlap.errors import DataError
 
 LISTED = (
     "id,url,author,license,title\n"

@@ -8,7 +8,9 @@ from collections import Counter
 
 import pytest
 
-from overlap.config import EvaluationConfig, TrainConfig
+from overlap.base.config import EvaluationConfig, TrainConfig
+from overlap.base.errors import ConfigError
+from overlap.base.tables import IMAGES, LANDMARKS, checked
 from overlap.datasets.catalogue import (
     count_queries,
     list_archives,
@@ -17,8 +19,6 @@ from overlap.datasets.catalogue import (
     read_training_set,
     upstream_files,
 )
-from overlap.errors import ConfigError
-from overlap.tables import IMAGES, LANDMARKS, checked
 
 TRAINING = ("gldv2", "synthetic", "sfm120k", "nc_clean", "csv")
 EVALUATION = ("revisited", "synthetic", "csv")

@@ -1,8 +1,8 @@
 import pytest
 
+from overlap.base.errors import DataError
+from overlap.base.tables import IMAGES
 from overlap.datasets.distractors import read_distractors
-from overlap.errors import DataError
-from overlap.tables import IMAGES
 
 
 def test_names_keep_their_endings(make, tmp_path):

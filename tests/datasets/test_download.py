@@ -14,9 +14,9 @@ from types import MappingProxyType
 
 import pytest
 
+from overlap.base.errors import ArtifactError, ConfigError, DataError
 from overlap.datasets import download as module
 from overlap.datasets.download import DOWNLOADS, RemoteFile, download
-from overlap.errors import ArtifactError, ConfigError, DataError
 
 CONTENT = bytes(range(256)) * 40_000
 

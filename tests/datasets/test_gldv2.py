@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.base.errors import DataError
+from overlap.base.images import read_bytes, stamp_file
+from overlap.base.tables import IMAGES, LANDMARKS
 from overlap.datasets.archives import index_archive
 from overlap.datasets.gldv2 import (
     gldv2_archives,
@@ -18,9 +21,6 @@ from overlap.datasets.gldv2 import (
     read_gldv2,
     read_gldv2_landmarks,
 )
-from overlap.errors import DataError
-from overlap.images import read_bytes, stamp_file
-from overlap.tables import IMAGES, LANDMARKS
 
 DIGITS, EXPONENT, HEX = "1234567890123456", "12345678901234e5", "0f0e0d0c0b0a0908"
 

@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
+from overlap.base.errors import DataError
 from overlap.datasets.nc_clean import nc_clean_id, read_nc_clean, read_nc_clean_landmarks
-from overlap.errors import DataError
 
 LINES = ["http://x.org/a%20b.jpg 12 0 100 5 90", "http://x.org/c.JPG 3 1 2 3 4", "http://x.org/d?e=1 12 0 10 0 10"]
 

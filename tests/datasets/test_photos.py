@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from overlap.base.errors import DataError
 from overlap.datasets.photos import inside, require_unique, stamp_photos
-from overlap.errors import DataError
 
 
 @given(st.lists(st.text("ab", max_size=3)))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutate import mutations, within
 
+from overlap.base.errors import DataError
 from overlap.datasets.pickles import read_plain_pickle
-from overlap.errors import DataError
 
 plain = st.recursive(
     st.one_of(st.text(), st.integers(), st.floats(allow_nan=False), st.none(), st.booleans()),

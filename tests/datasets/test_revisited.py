@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutate import mutations, within
 
+from overlap.base.errors import DataError
+from overlap.base.images import stamp_file
+from overlap.base.tables import IMAGES
 from overlap.datasets.revisited import CORRUPT_PARIS, count_revisited, list_revisited, read_classic, read_revisited
-from overlap.errors import DataError
-from overlap.images import stamp_file
-from overlap.tables import IMAGES
 
 photo_names = st.text("abc_019", min_size=1, max_size=8)
 numbers = st.one_of(st.integers(-5, 3000), st.floats(-5, 3000))

@@ -2,8 +2,8 @@ import pickle
 
 import pytest
 
+from overlap.base.errors import DataError
 from overlap.datasets.sfm120k import cid_path, read_sfm120k, read_sfm120k_landmarks
-from overlap.errors import DataError
 
 LISTS = {"cids": ["00abcdef", "11abcdee", "22abcded"], "cluster": [9, 4, 9], "qidxs": [0], "pidxs": [2]}
 

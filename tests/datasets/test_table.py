@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.base.errors import DataError
+from overlap.base.tables import IMAGES, LANDMARKS
 from overlap.datasets.table import count_table, read_table_evaluation, read_table_landmarks, read_table_training
-from overlap.errors import DataError
-from overlap.tables import IMAGES, LANDMARKS
 
 cells = st.text("012e-é ,\"'=", min_size=1, max_size=6).filter(lambda text: text == text.strip())
 rows = st.lists(st.tuples(cells, st.integers(0, 2**40)), min_size=1, max_size=6, unique_by=lambda row: row[0])

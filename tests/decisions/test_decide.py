@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.base.errors import ConfigError, DataError
+from overlap.base.tables import ANSWERS, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 from overlap.decisions.decide import decide, describe_review
 from overlap.decisions.items import possible_photos, possible_wholes
-from overlap.errors import ConfigError, DataError
-from overlap.policy import SHIPPED, load_policy
-from overlap.tables import ANSWERS, LANDMARKS, REMOVALS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
+from overlap.decisions.policy import SHIPPED, load_policy
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlap.base.errors import DataError
+from overlap.base.images import PhotoLimits
 from overlap.descriptors.batches import batch_by_shape, grid_shape, load_scaled
-from overlap.errors import DataError
-from overlap.images import PhotoLimits
 
 
 def write_photo(path: Path, width: int, height: int) -> dict[str, object]:

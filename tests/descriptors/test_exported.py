@@ -12,9 +12,9 @@ import torch
 from mutate import mutations, within
 from torch import Tensor, nn
 
+from overlap.base.errors import ConfigError, DataError
 from overlap.descriptors.archive import check_archive
 from overlap.descriptors.exported import Exported, load_exported, require_common_sizes
-from overlap.errors import ConfigError, DataError
 
 SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 

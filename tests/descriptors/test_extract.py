@@ -6,10 +6,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from overlap.config import DescriptorsConfig
+from overlap.base.config import DescriptorsConfig
+from overlap.base.errors import ConfigError, DataError
+from overlap.base.images import PhotoLimits
 from overlap.descriptors.extract import Described, describe_batches, describe_photos
-from overlap.errors import ConfigError, DataError
-from overlap.images import PhotoLimits
 
 SIZES = [(300, 200), (320, 210), (200, 300), (64, 64), (500, 333), (310, 205), (90, 400), (300, 201)]
 

@@ -1,7 +1,7 @@
 import pytest
 
+from overlap.base.errors import ConfigError
 from overlap.descriptors.guards import parse_guards
-from overlap.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from overlap.config import DescriptorsConfig
+from overlap.base.config import DescriptorsConfig
+from overlap.base.errors import ArtifactError, DataError
 from overlap.descriptors.vlad import Vlad, aggregate, encode_vlad, load_vlad, save_vlad, train_vlad
-from overlap.errors import ArtifactError, DataError
 
 SETTINGS = DescriptorsConfig(vocabulary=8, dimensions=24)
 

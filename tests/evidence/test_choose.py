@@ -3,13 +3,13 @@
 import pyarrow as pa
 import pytest
 
+from overlap.base.tables import LANDMARKS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 from overlap.decisions.decide import decide
 from overlap.decisions.items import believed
 from overlap.decisions.rule import Rule
 from overlap.evidence.choose import Decided, choose_evidence
 from overlap.review.queue import item
 from overlap.review.votes import EPOCH, make_votes
-from overlap.tables import LANDMARKS, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 
 SCORES = {("q1", "a", 7): 0.9, ("q1", "b", 7): 0.95, ("q2", "c", 8): 0.6, ("q2", "d", 9): 0.7, ("q2", "e", 5): 0.2}
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from overlap.errors import CheckError
+from overlap.base.errors import CheckError
 from overlap.evidence.compare import compare_pair, pairs_file, read_evidence
 
 PAIR = {

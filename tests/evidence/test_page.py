@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlap.base.images import encode_jpeg
+from overlap.base.tables import STATES
 from overlap.evidence.page import make_sentence, place_points, render_page, safe_address, say_answers
-from overlap.images import encode_jpeg
-from overlap.tables import STATES
 
 ABOUT = {
     "name": "tiny",

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from facade import draw_facade
 
-from overlap.config import VerifyConfig
-from overlap.errors import ConfigError
+from overlap.base.config import VerifyConfig
+from overlap.base.errors import ConfigError
 from overlap.features import catalogue
 from overlap.features.catalogue import DEFAULTS, load_extractor, load_matcher, load_nearest
 from overlap.features.storage import round_features

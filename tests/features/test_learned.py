@@ -8,7 +8,7 @@ from facade import draw_facade
 from kornia.feature import ALIKED, DISK
 from mutate import mutations, within
 
-from overlap.errors import ConfigError
+from overlap.base.errors import ConfigError
 from overlap.features import learned
 from overlap.features.learned import extract_learned, fetch_public, fill_weights
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from kornia.feature import LightGlue
 
-from overlap.config import VerifyConfig
-from overlap.errors import ConfigError
+from overlap.base.config import VerifyConfig
+from overlap.base.errors import ConfigError
+from overlap.base.tables import LocalFeatures
+from overlap.base.weights import read_weights
 from overlap.features.catalogue import load_matcher
 from overlap.features.lightglue import load_lightglue, rename_weights
-from overlap.tables import LocalFeatures
-from overlap.weights import read_weights
 
 SHARED = Path(os.environ.get("OVERLAP_SHARED", Path(__file__).parents[2] / "../shared"))
 

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.base.tables import LocalFeatures
 from overlap.features import mutual
 from overlap.features.mutual import find_nearest
 from overlap.features.storage import pack_features, unpack_features
-from overlap.tables import LocalFeatures
 
 
 def stored(rng, n, *, signed):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from overlap.base.tables import LocalFeatures
 from overlap.features.storage import FEATURE_ARRAYS, pack_features, round_features, unpack_features
-from overlap.tables import LocalFeatures
 
 
 def unit_rows(rng, n, *, signed, dimensions=128):

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
+from overlap.base.config import load_config
+from overlap.base.errors import ConfigError
+from overlap.base.store import Store
 from overlap.cli.main import app
-from overlap.config import load_config
-from overlap.errors import ConfigError
-from overlap.steps.journal import read_last_run
-from overlap.steps.pipeline import curate
-from overlap.steps.publish import publish
-from overlap.steps.verify import read_verified
-from overlap.store import Store
+from overlap.pipeline.curate import curate
+from overlap.pipeline.journal import read_last_run
+from overlap.pipeline.publish import publish
+from overlap.pipeline.verify import read_verified
 
 if TYPE_CHECKING:
     from distributed import LocalCluster

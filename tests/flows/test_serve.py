@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from flows import serve
-from overlap.config import load_config
-from overlap.steps.journal import read_last_run
-from overlap.steps.pipeline import curate
-from overlap.steps.verify import read_verified
-from overlap.store import Store
+from overlap.base.config import load_config
+from overlap.base.store import Store
+from overlap.pipeline.curate import curate
+from overlap.pipeline.journal import read_last_run
+from overlap.pipeline.verify import read_verified
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = ("run.photos_per_shard=2", "run.pairs_per_shard=2")

@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 
+from overlap.base.tables import CHANGES, DOSES, EFFECTS, as_table
 from overlap.report.figures import draw_changes, draw_curves, draw_doses, draw_effects
 from overlap.report.photo_figures import (
     AttentionView,
@@ -12,7 +13,6 @@ from overlap.report.photo_figures import (
     draw_embeddings,
     draw_rankings,
 )
-from overlap.tables import CHANGES, DOSES, EFFECTS, as_table
 
 NETWORKS = ("cider_small", "gem_small")
 

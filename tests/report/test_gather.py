@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from overlap.base.tables import LANDMARKS, OUTCOMES, QUARANTINE, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 from overlap.decisions.decide import decide
 from overlap.decisions.rule import Rule
 from overlap.report.gather import (
@@ -15,7 +16,6 @@ from overlap.report.gather import (
     split_scores,
 )
 from overlap.report.page import Beaten
-from overlap.tables import LANDMARKS, OUTCOMES, QUARANTINE, REVIEW_ITEMS, VERIFIED, VOTES, as_table
 
 REVIEWERS = ("Zacharias Secretname", "Ottilie Hidden", "Balthasar Private")
 

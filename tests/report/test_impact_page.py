@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from overlap.errors import ArtifactError
+from overlap.base.errors import ArtifactError
 from overlap.report.impact import Figure, ImpactContent, Part, render_page, write_page
 from overlap.report.page import Fact
 from overlap.report.tables import Grid

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from overlap.evaluation.resampling import Estimate
+from overlap.base.tables import BOXES, DOSES, EFFECTS, ORDERS, SCORES, STAGES, VERSIONS, as_table
 from overlap.report.impact_tables import (
     ablation_grid,
     boxes_grid,
@@ -16,7 +16,7 @@ from overlap.report.impact_tables import (
     versions_grid,
 )
 from overlap.report.tables import Grid
-from overlap.tables import BOXES, DOSES, EFFECTS, ORDERS, SCORES, STAGES, VERSIONS, as_table
+from overlap.study.evaluation.resampling import Estimate
 
 
 def score(version, *, seed=0, network="gem", name="ox", protocol="medium", value=0.5, n_queries=3):

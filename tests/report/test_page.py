@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import find_chromium
 
-from overlap.errors import ArtifactError, DataError
-from overlap.images import encode_jpeg
+from overlap.base.errors import ArtifactError, DataError
+from overlap.base.images import encode_jpeg
 from overlap.report.charts import ScoreSplit
 from overlap.report.page import (
     AuditView,

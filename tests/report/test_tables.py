@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
+from overlap.base.tables import REMOVALS, as_table
 from overlap.report.tables import (
     Difference,
     OverlapRow,
@@ -23,7 +24,6 @@ from overlap.report.tables import (
     sizes_grid,
     sizes_table,
 )
-from overlap.tables import REMOVALS, as_table
 
 PAPER_TABLE_2 = (
     OverlapRow("RPar", 70, 36, 11, 1227, 0),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from overlap.base.tables import ANSWERS
 from overlap.review.agreement import (
     confusion,
     count_answers,
@@ -19,7 +20,6 @@ from overlap.review.agreement import (
     pace,
     proportion,
 )
-from overlap.tables import ANSWERS
 
 # The worked example of Fleiss' kappa in Wikipedia: 10 subjects, 14 raters, 5 categories; kappa 0.210.
 FLEISS = np.array(

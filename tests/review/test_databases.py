@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from overlap.base.errors import ReviewError
+from overlap.base.tables import REVIEW_ITEMS, as_table
 from overlap.decisions.rule import Rule
-from overlap.errors import ReviewError
 from overlap.review import schema
 from overlap.review.board import Order, read_board
 from overlap.review.desk import Desk, answer_task, next_task, now_ms, undo
@@ -30,7 +31,6 @@ from overlap.review.reviewers import (
 )
 from overlap.review.store import _engine, _prepare_sqlite, open_store
 from overlap.review.votes import EPOCH, export_votes, import_votes, make_votes
-from overlap.tables import REVIEW_ITEMS, as_table
 
 
 def items(n=4):

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from overlap.base.errors import ReviewError
+from overlap.base.tables import ANSWERS, REVIEW_ITEMS, as_table
 from overlap.decisions.rule import Rule
-from overlap.errors import ReviewError
 from overlap.review.board import Order, draw, is_shared, read_board
 from overlap.review.desk import Desk, NotThereError, answer_task, ask_again, next_task, skip_task, undo
 from overlap.review.guidelines import GUIDELINE_VERSION
@@ -16,7 +17,6 @@ from overlap.review.reviewers import Reviewer
 from overlap.review.schema import VOTE_LOG
 from overlap.review.store import open_store
 from overlap.review.summary import find_agreed, find_outcomes, find_standings, summarise, visible_rows
-from overlap.tables import ANSWERS, REVIEW_ITEMS, as_table
 
 
 class Clock:

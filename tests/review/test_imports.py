@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from overlap.base.errors import ReviewError
+from overlap.base.tables import REVIEW_ITEMS, as_table
 from overlap.decisions.rule import Rule
-from overlap.errors import ReviewError
 from overlap.review import schema
 from overlap.review.board import Order, read_board
 from overlap.review.chain import chained, find_breaks
@@ -18,7 +19,6 @@ from overlap.review.imports import Source, find_changed_imports, read_entries
 from overlap.review.queue import item, sorted_items
 from overlap.review.store import _as_rows, _engine, _place, _prepare_sqlite, open_store
 from overlap.review.votes import EPOCH, REQUIRED_COLUMNS, VOIDED, claim_import, export_votes, import_votes, make_votes
-from overlap.tables import REVIEW_ITEMS, as_table
 
 HEADER = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
 WRONG = ("s,q,photo0,0,ann,same", "s,q,other,9,ann,same", ",,,8,ann,same")

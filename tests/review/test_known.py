@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
 from overlap.review.known import Known
 from overlap.review.store import open_store
 from overlap.review.votes import import_votes

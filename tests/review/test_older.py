@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from overlap.base.tables import LANDMARKS, VERIFIED, as_table
 from overlap.decisions.decide import decide
-from overlap.policy import load_policy
+from overlap.decisions.policy import load_policy
 from overlap.review.ids import item_id
 from overlap.review.store import open_store
-from overlap.tables import LANDMARKS, VERIFIED, as_table
 
 OLDER = Path(__file__).parent / "older"
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlap.base.tables import CANDIDATES, REVIEW_ITEMS, VERIFIED, as_table
 from overlap.review.queue import build_items
-from overlap.tables import CANDIDATES, REVIEW_ITEMS, VERIFIED, as_table
 
 
 def verified(*rows):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from overlap.errors import ConfigError, ReviewError
+from overlap.base.errors import ConfigError, ReviewError
+from overlap.base.tables import ANSWERS, REVIEW_ITEMS, VOTES, as_table
 from overlap.review.queue import item, sorted_items
 from overlap.review.schema import VOTE_LOG
 from overlap.review.store import VoteRefusedError, open_store
 from overlap.review.votes import make_votes
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, as_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

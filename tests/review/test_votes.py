@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
+from overlap.base.tables import ANSWERS, REVIEW_ITEMS, VOTES, as_table
 from overlap.review.queue import item, sorted_items
 from overlap.review.store import open_store
 from overlap.review.votes import EPOCH, FILE_COLUMNS, export_votes, import_votes, make_votes, read_truth, simulate_votes
-from overlap.tables import ANSWERS, REVIEW_ITEMS, VOTES, as_table
 
 HEADER = "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
 

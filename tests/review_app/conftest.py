@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from overlap.config import Config, load_config
+from overlap.base.config import Config, load_config
+from overlap.base.tables import LINKS, PROPOSALS, as_table
+from overlap.pipeline import closure
+from overlap.pipeline.audit import sample_audit
+from overlap.pipeline.closure import close
+from overlap.pipeline.photos import read_photos
+from overlap.pipeline.review import open_reviews, simulate_votes
 from overlap.review.desk import now_ms
 from overlap.review.reviewers import add_reviewer
 from overlap.review.store import ReviewStore
 from overlap.review.votes import read_truth
-from overlap.steps import closure
-from overlap.steps.audit import sample_audit
-from overlap.steps.closure import close
-from overlap.steps.photos import read_photos
-from overlap.steps.review import open_reviews, simulate_votes
-from overlap.tables import LINKS, PROPOSALS, as_table
 
 
 def free_port() -> int:

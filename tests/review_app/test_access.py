@@ -15,9 +15,9 @@ from mutate import mutations
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from overlap.pipeline.review import open_reviews
 from overlap.review.desk import now_ms
 from overlap.review.reviewers import has_ended, list_reviewers, revoke_reviewer, session_key
-from overlap.steps.review import open_reviews
 from review_app.access import Throttle
 from review_app.room import upright_box
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from overlap.pipeline.desk import open_desk
+from overlap.pipeline.publish import release_folder
+from overlap.pipeline.review import open_reviews
 from overlap.review.summary import summarise
-from overlap.steps.desk import open_desk
-from overlap.steps.publish import release_folder
-from overlap.steps.review import open_reviews
 
 KEY = {True: "1", False: "4"}
 PAGES = ("guidelines", "progress", "evidence", "adjudicate", "releases")

@@ -4,7 +4,7 @@ import getpass
 
 import pytest
 
-from overlap.config import load_config
+from overlap.base.config import load_config
 from overlap.review.reviewers import add_reviewer, revoke_reviewer
 from overlap.review.store import open_store
 from review_app import invitation, serve

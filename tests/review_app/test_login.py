@@ -8,11 +8,11 @@ import httpx
 import openid
 import pytest
 
-from overlap.errors import ConfigError, ReviewError
+from overlap.base.errors import ConfigError, ReviewError
+from overlap.pipeline.review import open_reviews
 from overlap.review.desk import now_ms
 from overlap.review.reviewers import add_reviewer, find_by_email, revoke_reviewer, session_key
 from overlap.review.store import open_store
-from overlap.steps.review import open_reviews
 from review_app.access import make_ticket
 from review_app.oidc import check_auth, check_closed, check_toml, email_of, is_over
 

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
+from overlap.base.tables import REVIEW_ITEMS, as_table
 from overlap.decisions.rule import Rule
 from overlap.review.board import Order, read_board
 from overlap.review.queue import item
 from overlap.review.store import open_store
 from overlap.review.summary import find_standings
 from overlap.review.votes import make_votes
-from overlap.tables import REVIEW_ITEMS, as_table
 from review_app.views.outcomes import say_outcome
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

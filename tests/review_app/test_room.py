@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 from pictures import drawn, encoded
 
-from overlap.config import load_config
+from overlap.base.config import load_config
 from review_app.room import Room
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
+from overlap.base.tables import Descriptors
 from overlap.search.approximate import measure_overlap, search_approximate
 from overlap.search.exact import search_exact
-from overlap.tables import Descriptors
 
 
 def clustered(n: int, size: int, *, seed: int, prefix: str = "p") -> Descriptors:

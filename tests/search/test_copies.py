@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn
 
-from overlap.errors import DataError
-from overlap.images import decode_photo, encode_jpeg, resize_to
+from overlap.base.errors import DataError
+from overlap.base.images import decode_photo, encode_jpeg, resize_to
 from overlap.search.copies import BITS, Hashes, hash_brightness, hash_photo, least_distances, search_copies
 
 CODES = st.lists(st.integers(0, 2**64 - 1), max_size=12)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.errors import DataError
+from overlap.base.errors import DataError
+from overlap.base.tables import Descriptors
 from overlap.search.exact import Neighbours, score_rows, search_exact
 from overlap.search.near import Near
 from overlap.search.rows import widen
-from overlap.tables import Descriptors
 
 
 def search_by_sorting(queries: Descriptors, photos: Descriptors, k: int) -> list[list[str]]:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.base.tables import Descriptors
 from overlap.search.exact import search_exact
 from overlap.search.ranks import count_above
-from overlap.tables import Descriptors
 
 
 def _unit(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from overlap.tables import LocalFeatures
+from overlap.base.tables import LocalFeatures
 from overlap.verify.evidence import (
     Correspondences,
     gather,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from overlap.tables import LocalFeatures
+from overlap.base.tables import LocalFeatures
 from overlap.verify.match import MOST_TRUST, match_features, match_mutual, trust_of_ratio
 from overlap.verify.presets import PRESETS
 

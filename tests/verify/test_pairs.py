@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from facade import draw_facade
 
-from overlap.config import VerifyConfig
-from overlap.tables import STATUSES, LocalFeatures
+from overlap.base.config import VerifyConfig
+from overlap.base.tables import STATUSES, LocalFeatures
 from overlap.verify.pairs import glance, strongest_features, threshold_of, verify_batch, verify_pair
 from overlap.verify.presets import PRESETS
 
@@ -138,8 +138,8 @@ def test_query_and_photo_may_change_places():
 THREADS = """
 import sys
 import cv2, numpy as np
-from overlap.config import VerifyConfig
-from overlap.tables import LocalFeatures
+from overlap.base.config import VerifyConfig
+from overlap.base.tables import LocalFeatures
 from overlap.verify.pairs import verify_pair
 cv2.setNumThreads(int(sys.argv[2]))
 saved = np.load(sys.argv[1])

@@ -6,8 +6,8 @@ from math import log
 import numpy as np
 import pytest
 
-from overlap.config import VerifyConfig
-from overlap.tables import LocalFeatures
+from overlap.base.config import VerifyConfig
+from overlap.base.tables import LocalFeatures
 from overlap.verify.pairs import verify_pair
 from overlap.verify.surroundings import weigh_surroundings
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from overlap.tables import LocalFeatures
+from overlap.base.tables import LocalFeatures
 from overlap.verify import watermark
 from overlap.verify.watermark import is_watermark
 
