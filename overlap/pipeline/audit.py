@@ -26,7 +26,7 @@ from overlap.pipeline.decisions import decide_by, decide_by_people, decide_remov
 from overlap.pipeline.photos import read_photos
 from overlap.pipeline.retrieve import PROBES, read_candidates
 from overlap.pipeline.review import open_reviews
-from overlap.pipeline.run import Run, find_current, is_current, recorded
+from overlap.pipeline.run import Run, find_current, hand_to, is_current, recorded
 from overlap.pipeline.verify import read_verified
 from overlap.review.ids import item_id
 from overlap.review.queue import item
@@ -59,6 +59,7 @@ def sample_audit(run: Run) -> pa.Table:
     Raises:
         ReviewError: there is no vote yet.
     """
+    run = hand_to("audit", run)
     config = run.config
     with recorded(run, "audit") as finish:
         removals = decide_removals(config)
@@ -89,6 +90,7 @@ def report_audit(run: Run) -> Audit:
         ArtifactError: no audit was drawn with these settings.
         ReviewError: reviewers have not judged every landmark that was drawn.
     """
+    run = hand_to("audited", run)
     config = run.config
     with recorded(run, "audited") as finish:
         audit = _sum_up(config)

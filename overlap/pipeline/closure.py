@@ -17,7 +17,7 @@ from overlap.pipeline.decisions import decide_now
 from overlap.pipeline.photos import Sets, read_sets
 from overlap.pipeline.retrieve import describe_sets, search_training
 from overlap.pipeline.review import open_reviews
-from overlap.pipeline.run import Run, find_current, is_current, recorded
+from overlap.pipeline.run import Run, find_current, hand_to, is_current, recorded
 from overlap.pipeline.verify import verify_training_pairs
 from overlap.review.queue import item
 from overlap.verify.pairs import threshold_of
@@ -46,6 +46,7 @@ def close(run: Run) -> Proposed:
     Raises:
         ReviewError: there is no vote yet.
     """
+    run = hand_to("closure", run)
     with recorded(run, "closure") as finish:
         strict = closing(run.config)
         sets = read_sets(run)

@@ -7,7 +7,7 @@ from typing import Any
 
 from overlap.decisions.policy import load_policy
 from overlap.pipeline.declared import curated_steps, find_step, list_needed
-from overlap.pipeline.run import Run
+from overlap.pipeline.run import Run, hand_to
 
 
 def curate(run: Run, *, until: str = curated_steps()[-1]) -> None:
@@ -34,4 +34,5 @@ def run_steps(run: Run, names: Sequence[str], *, given: Mapping[str, Any] = Mapp
     for name in names:
         step = find_step(run.config, name)
         if name not in results and step.work is not None:
-            results[name] = resolve_name(step.work)(run, *(results[need] for need in step.needs if need in results))
+            taken = [results[need] for need in step.needs if need in results]
+            results[name] = resolve_name(step.work)(hand_to(name, run), *taken)

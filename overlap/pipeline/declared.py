@@ -4,7 +4,7 @@ Keys of results, the order of a run, status, export, plan and the table of steps
 has no part in a key (how many photos a shard or a batch holds, which device computes the same bytes) outdates nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
@@ -55,7 +55,7 @@ class Step:
 _STEPS = "overlap.pipeline"
 _LIMITS = ("run.max_photo_mpx", "run.max_photo_mb")
 _NETWORK = ("path", "batch", "precision", "compile")
-_JUDGED = ("verify.threshold", "review.threshold", "policy.name")
+_JUDGED = ("verify.threshold", "review.threshold", "review.reviewers", "policy.name")
 
 
 def _section(name: str, *keys: str) -> tuple[str, ...]:
@@ -109,7 +109,10 @@ STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
     {
         "archives": Step(part_of="photos", cut="archives", version=3),
         "photos": Step(
-            picks=("train", "evaluation", "synthetic"), needs=("archives",), work=f"{_STEPS}.photos:read_sets"
+            picks=("train", "evaluation", "synthetic"),
+            needs=("archives",),
+            uses=_LIMITS,
+            work=f"{_STEPS}.photos:read_sets",
         ),
         "vocabulary-sample": Step(
             reads=("descriptors.size_px",),
@@ -137,6 +140,7 @@ STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
         "candidates": Step(
             reads=_section("search", "k", "index"),
             needs=("photos", "descriptors"),
+            uses=("search.device",),
             work=f"{_STEPS}.retrieve:search_candidates",
             count=f"{_STEPS}.plan:count_searched",
             version=3,
@@ -173,9 +177,13 @@ STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
             work=f"{_STEPS}.review:build_queue",
             table=f"{_STEPS}.review:read_queue",
         ),
-        "closure": Step(reads=("closure", *_JUDGED), needs=("verified", "names"), command="closure"),
-        "audit": Step(reads=("audit", *_JUDGED), needs=("verified", "names"), command="audit sample"),
-        "audited": Step(reads=("review.reviewers", *_JUDGED), needs=("audit",), command="audit report"),
+        "closure": Step(
+            reads=("closure", *_JUDGED), needs=("verified", "names"), uses=("review.figures",), command="closure"
+        ),
+        "audit": Step(
+            reads=("audit", *_JUDGED), needs=("verified", "names"), uses=("review.figures",), command="audit sample"
+        ),
+        "audited": Step(needs=("audit", "closure"), command="audit report"),
         "planted": Step(
             picks=("audit.seed", *_LIMITS),
             needs=("photos",),
@@ -185,7 +193,9 @@ STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
             version=2,
         ),
         "recall": Step(
-            needs=("planted", "candidates", "copies"),
+            reads=_JUDGED,
+            needs=("planted", "candidates", "copies", "verified"),
+            uses=("review.figures",),
             table=f"{_STEPS}.recall:read_recall",
             command="audit recall",
         ),
@@ -194,6 +204,10 @@ STEPS: Mapping[str, Step | tuple[str, Mapping[str, Step]]] = MappingProxyType(
         ),
     }
 )
+
+_KINDS = tuple(declared[0] for declared in STEPS.values() if not isinstance(declared, Step))
+# Where things lie, and what of a set is no setting.
+_PLACES = ("name", "store", "train", "evaluation", "synthetic", "review.database")
 
 # What else 'overlap export' writes: tables of several steps, and decisions, which no step keeps.
 _TABLES = {
@@ -255,10 +269,25 @@ def declared_part(section: Part, step: Step, *, name: str, device: str | None = 
         device: what its device is, where the step's result depends on that.
     """
     known = {key.partition(".")[2] for key in (*_own(step, paths=True), *step.uses) if key.startswith(f"{name}.")}
-    part = section.model_copy(update={} if device is None else {"device": device})
-    for key in type(section).model_fields.keys() - known:
-        del part.__dict__[key]
-    return part
+    return _keep(section.model_copy(update={} if device is None else {"device": device}), known)
+
+
+def declared_config(config: "Config", name: str) -> "Config":
+    """Return a config with nothing but what a step and those that it needs declare: other settings can't be read."""
+    steps = [find_step(config, each) for each in list_needed(config, name)]
+    keys = {key for step in steps for key in (*step.reads, *step.picks, *step.uses, step.device) if key}
+    keys |= {*_PLACES, *_KINDS, *(f"run.{key}" for key in type(config.run).model_fields if f"run.{key}" not in _LIMITS)}
+    pruned = {}
+    for name in type(config).model_fields.keys() - keys:
+        known = {key.partition(".")[2] for key in keys if key.startswith(f"{name}.")}
+        pruned[name] = _keep(getattr(config, name).model_copy(), known)
+    return config.model_copy(update=pruned)
+
+
+def _keep(section: Part, keys: Iterable[str]) -> Part:
+    for key in type(section).model_fields.keys() - set(keys):
+        section.__dict__.pop(key, None)
+    return section
 
 
 def name_part(config: "Config", name: str, devices: Mapping[str, str], *more: object) -> str:

@@ -21,7 +21,7 @@ from overlap.pipeline.decisions import Material, decide_by_people, read_material
 from overlap.pipeline.photos import Sets, read_photos, read_sets
 from overlap.pipeline.planting import PLANTINGS, choose_photos, plant_photos
 from overlap.pipeline.retrieve import Described, describe_beside, describe_sets, read_descriptors
-from overlap.pipeline.run import Run, find_current, is_current, recorded
+from overlap.pipeline.run import Run, find_current, hand_to, is_current, recorded
 from overlap.search.copies import Hashes, least_distances
 from overlap.search.ranks import count_above
 
@@ -73,6 +73,7 @@ def measure_planted(run: Run, *, n_photos: int = 200) -> tuple[Reach, ...]:
     Args:
         n_photos: how many photos are planted at most, drawn with audit.seed.
     """
+    run = hand_to("recall", run)
     with recorded(run, "recall") as finish:
         sets = read_sets(run)
         described = describe_sets(run, sets)

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -22,7 +22,7 @@ from overlap.base.mirror import Mirror
 from overlap.base.progress import Begin, unseen
 from overlap.base.store import Store
 from overlap.base.workers import MapShards
-from overlap.pipeline.declared import devices_of, find_step, settings_of
+from overlap.pipeline.declared import declared_config, devices_of, find_step, settings_of
 from overlap.pipeline.journal import write_line
 
 _FORMAT = 2
@@ -53,6 +53,11 @@ class Run:
     def limits(self) -> PhotoLimits:
         """Return what a photo may cost."""
         return PhotoLimits(mb=self.config.run.max_photo_mb, mpx=self.config.run.max_photo_mpx)
+
+
+def hand_to(step: str, run: Run) -> Run:
+    """Return the run as a step gets it: with the settings that it declares, and no others."""
+    return replace(run, config=declared_config(run.config, step))
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,8 @@ def _find_kept(
 def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> pa.Table:
     """Return VERIFIED of some pairs; only those that no stored shard holds yet are computed."""
     settings = _settings(run, "verified")
-    own = name_part(run.config, "verified", work_devices(run, "verified"), hash_file(run.config.verify.matcher_weights))
+    weights = settings.matcher_weights if settings.matcher == "lightglue" else None
+    own = name_part(run.config, "verified", work_devices(run, "verified"), hash_file(weights))
     train, at_most = run.config.train.format, run.config.run.pairs_per_shard
     pairs = pairs.select(_ASKED).sort_by([(name, "ascending") for name in ("image_id", "evaluation_set", "query_id")])
     batches = (batch.to_pylist() for batch in pairs.to_batches(max_chunksize=1 << 13))

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
@@ -59,8 +60,8 @@ ALIKED = {"verify": {"features": "aliked"}}
         ({"run": {"max_photo_mpx": 2}}, {"descriptors", "copies", "features", "queue"}, {"photos", "names"}),
         ({"run": {"max_photo_mb": 3}}, {"descriptors", "copies", "features", "verified"}, {"photos", "names"}),
         ({"audit": {"seed": 5}}, {"recall", "audit", "audited"}, {"verified", "queue", "closure"}),
-        ({"review": {"threshold": 0.2}}, {"queue", "audited", "closure"}, {"verified", "recall"}),
-        ({"review": {"reviewers": 2}}, {"audited"}, {"audit", "closure", "queue"}),
+        ({"review": {"threshold": 0.2}}, {"queue", "audited", "closure", "recall"}, {"verified"}),
+        ({"review": {"reviewers": 2}}, {"audited", "audit", "closure", "recall"}, {"queue", "verified"}),
         ({"names": {"words": ("Rome",)}}, {"names", "audited", "closure", "queue"}, {"verified"}),
         ({"policy": {"name": "strict"}}, {"closure", "audit", "audited"}, {"verified", "queue"}),
         ({"verify": {"threshold": 0.3}}, {"queue", "closure", "audit"}, {"features", "verified"}),
@@ -164,6 +165,24 @@ def test_a_new_step_is_one_declaration_and_one_function(config: Config, open_qui
     assert not is_current(changed(config, search={"k": 7}), "counted")
     Console().print(render_status(config))
     assert "counted" in capfd.readouterr().out
+
+
+def test_a_step_that_reads_what_neither_it_nor_what_it_needs_declares_fails_at_once(
+    config: Config, open_quietly, monkeypatch
+):
+    for name in ("count_names", "read_k", "read_links"):
+        new = Step(needs=("names",), work=f"{__name__}:{name}")
+        monkeypatch.setattr("overlap.pipeline.declared.STEPS", MappingProxyType({**STEPS, "counted": new}))
+        with open_quietly(config) as run, nullcontext() if name == "count_names" else pytest.raises(AttributeError):
+            curate(run, until="counted")
+
+
+def read_k(run: Run, names: pa.Table) -> int:
+    return run.config.search.k
+
+
+def read_links(run: Run, names: pa.Table) -> int:
+    return run.config.closure.links
 
 
 def count_names(run: Run, names: pa.Table) -> int:
