@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: 1 photo, 1,200 photos."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 @cache
 def load_template(package: str, name: str, **filters: Callable[..., Any]) -> "Template":
     """Return a template of a package's folder ``templates``, with filters of its own; a missing value is an error."""

@@ -102,6 +102,9 @@ REVIEW_ITEMS = _schema(
     score=(pa.float32(), True),
 )
 
+# How a landmark as a whole, not a pair, can come before people.
+WHOLE_ORIGINS = ("text", "closure", "audit")
+
 ANSWERS = ("same", "same_other_side", "same_site", "different", "unsure")
 CONFIRMING = frozenset({"same", "same_other_side"})
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.base.errors import DataError
+from overlap.base.pages import plural
 from overlap.base.tables import REMOVALS, REVIEW_ITEMS, checked
 from overlap.decisions.fate import find_fate, number_items
 from overlap.decisions.items import confirmed_pairs, count_votes, decide_by_scores, decide_by_votes
-from overlap.decisions.outcomes import decide_landmarks, plural
+from overlap.decisions.outcomes import decide_landmarks
 from overlap.decisions.rule import Rule
 
 REVIEW_STATES = ("complete", "settled but for figures", "open")

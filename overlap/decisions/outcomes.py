@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from overlap.base.pages import plural
 from overlap.base.tables import DECISIONS, LANDMARKS, OUTCOMES, STATES, as_table, checked
 from overlap.decisions.fate import find_removed, number_items, origin_of_whole
 from overlap.decisions.rule import Rule
@@ -187,8 +188,3 @@ def count_states(outcome: Mapping[str, Any]) -> dict[str, int]:
     """Return how many items of a row of OUTCOMES are in each of STATES."""
     others = {state: int(outcome[f"n_{state}"]) for state in STATES[1:]}
     return {STATES[0]: outcome["n_items"] - sum(others.values()), **others}
-
-
-def plural(n: int, one: str, many: str = "") -> str:
-    """Return a number with its noun, without separators: 1 photo, 1200 photos."""
-    return f"{n} {one if n == 1 else many or f'{one}s'}"

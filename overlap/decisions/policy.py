@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from overlap.base.errors import ConfigError
+from overlap.base.tables import WHOLE_ORIGINS
 from overlap.base.texts import read_toml
 from overlap.decisions.rule import Rule
 
 SHIPPED = ("paper", "all-confirmed", "strict", "automatic")
-_BY_LANDMARK = ("text", "closure", "audit")
 
 
 class Policy(BaseModel):
@@ -44,7 +44,7 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _names_need_people(self) -> "Policy":
-        asked = [name for name in _BY_LANDMARK if getattr(self, name)]
+        asked = [name for name in WHOLE_ORIGINS if getattr(self, name)]
         if self.evidence == "scores" and asked:
             raise ValueError(f'{asked[0]} = true needs evidence = "votes": a landmark as a whole has no score')
         return self
@@ -65,7 +65,7 @@ class Policy(BaseModel):
             confirmations=self.confirmations,
             per_query=self.per_query,
             ties=self.ties,
-            whole=frozenset(name for name in _BY_LANDMARK if getattr(self, name)),
+            whole=frozenset(name for name in WHOLE_ORIGINS if getattr(self, name)),
             unsure_confirms=self.unsure_confirms,
             reviewers=reviewers,
             figures=figures,

@@ -8,14 +8,13 @@ import pyarrow as pa
 
 from overlap.base.errors import DataError
 from overlap.base.sheets import read_header, read_rows
-from overlap.base.tables import as_table, parse_landmark_id
+from overlap.base.tables import WHOLE_ORIGINS, as_table, parse_landmark_id
 from overlap.release.columnar import REASONED
 from overlap.release.records import read_records
 
 TEXT, TOTAL = "TEXT", "TOTAL"
 
 # Landmarks that were confirmed as a whole are counted by what brought them up.
-_WHOLE = frozenset({"text", "closure", "audit"})
 _OVERLAP_COLUMNS = ("name", "n_queries", "n_duplicated", "n_landmarks", "n_images")
 _SIZES_COLUMNS = ("name", "n_images", "n_categories")
 
@@ -69,7 +68,7 @@ def overlap_rows(folder: Path, said: Mapping[str, Any]) -> dict[str, tuple[int |
     sets = said.get("evaluation_sets") or {}
     counted = {name: [0, 0] for name in (*sets, TEXT)}
     for _, (name, origin, n_images) in read_rows(folder / "removals.csv", ("evaluation_set", "origin", "n_images")):
-        row = counted.setdefault(origin.upper() if origin in _WHOLE else name, [0, 0])
+        row = counted.setdefault(origin.upper() if origin in WHOLE_ORIGINS else name, [0, 0])
         row[0], row[1] = row[0] + 1, row[1] + int(n_images)
     queries = {name: (figures["queries"], figures["duplicated_queries"]) for name, figures in sets.items()}
     rows: dict[str, tuple[int | None, ...]] = {

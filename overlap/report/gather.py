@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from overlap.base.tables import ANSWERS, STATUSES
+from overlap.base.tables import ANSWERS, STATUSES, WHOLE_ORIGINS
 from overlap.report.charts import ScoreSplit
 from overlap.report.page import Beaten, Gallery, LandmarkView, PairView, QuarantinedPhoto
 
@@ -194,7 +194,7 @@ def _removed(
     candidates: Mapping[int, Mapping[str, int]],
     evidence: Evidence,
 ) -> LandmarkView:
-    whole = row["origin"] in _WHOLE
+    whole = row["origin"] in WHOLE_ORIGINS
     galleries = _galleries(pairs.get(row["landmark_id"], []), evidence.limits)
     if whole and not galleries:
         galleries = _album(evidence.photos.get(row["landmark_id"], ()), evidence.limits)
@@ -210,9 +210,6 @@ def _removed(
         answers=candidates.get(row["landmark_id"], {}) if whole else {},
         removed=True,
     )
-
-
-_WHOLE = ("text", "closure", "audit")
 
 
 def _sentence(words: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from overlap.base.pages import load_template, read_shipped, security_policy
+from overlap.base.pages import load_template, plural, read_shipped, security_policy
 from overlap.base.sheets import replacing
 from overlap.base.tables import ANSWERS, CONFIRMING
 from overlap.report.charts import ScoreSplit, bar_chart, score_chart
@@ -322,8 +322,3 @@ def _in_words(answers: Mapping[str, int]) -> dict[str, int]:
 def _chips(answers: Mapping[str, int], confirming: Collection[str]) -> Sequence[tuple[str, int, bool]]:
     """Return (words, count, confirms) of the answers that were given, in the order of ANSWERS."""
     return [(ANSWER_WORDS[name], answers[name], name in confirming) for name in ANSWERS if answers.get(name)]
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun: 1 photo, 1,200 photos."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
