@@ -64,13 +64,13 @@ class Amount:
     Args:
         n: photos, pairs or probes.
         unit: what they are.
-        remark: what the line rests on.
-        seconds: what it will take, where no rehearsal tells.
+        remark: what must be known to read the line.
+        seconds: what it will take, where it is not the rehearsal that tells.
     """
 
     n: int
     unit: str = "photos"
-    remark: str = f"measured on {REHEARSED_PHOTOS} photos of the set"
+    remark: str = ""
     seconds: float | None = None
 
 
@@ -90,7 +90,7 @@ def make_plan(run: Run, *, n_photos: int = REHEARSED_PHOTOS) -> list[Line]:
     with tempfile.TemporaryDirectory(dir=run.store.root, prefix=".plan-") as folder:
         _rehearse(run, sets, Path(folder) / "warm-up", n_photos=_WARM_UP_PHOTOS)
         rates = _rehearse(run, sets, Path(folder) / "timed", n_photos=n_photos)
-    return [*_machine_lines(run, sets, rates), *_people_lines(run, sets)]
+    return [*_machine_lines(run, sets, rates, n_photos=n_photos), *_people_lines(run, sets)]
 
 
 def count_featured(n_probes: int, n_photos: int, k: int) -> int:
@@ -161,13 +161,13 @@ def count_hashed(run: Run, sets: Sets) -> Amount:
 def count_extracted(run: Run, sets: Sets) -> Amount:
     """Count the photos that will need local features, if probes choose at random."""
     n_photos = count_featured(_count_probes(run, sets), sets.training.images.num_rows, run.config.search.k)
-    return Amount(n_photos + _count_asked(run, sets), remark=f"{Amount.remark}; at most so many photos are candidates")
+    return Amount(n_photos + _count_asked(run, sets), remark="at most so many photos are candidates")
 
 
 def count_pairs(run: Run, sets: Sets) -> Amount:
     """Count the pairs that are verified."""
     n_pairs = _count_probes(run, sets) * min(run.config.search.k, sets.training.images.num_rows)
-    return Amount(n_pairs, "pairs", f"{Amount.remark}; few of them show the same landmark")
+    return Amount(n_pairs, "pairs", "few of them show the same landmark")
 
 
 def _count_probes(run: Run, sets: Sets) -> int:
@@ -178,16 +178,19 @@ def _count_asked(run: Run, sets: Sets) -> int:
     return sum(find_probes(run.config, one).num_rows for one in sets.evaluations)
 
 
-def _machine_lines(run: Run, sets: Sets, rates: _Rates) -> list[Line]:
+def _machine_lines(run: Run, sets: Sets, rates: _Rates, *, n_photos: int) -> list[Line]:
     steps = {name: find_step(run.config, name) for name in list_needed(run.config, _LAST)}
     amounts = {name: resolve_name(step.count)(run, sets) for name, step in steps.items() if step.count}
-    return [_line(name, amount, rates) for name, amount in amounts.items() if amount.n]
+    measured = f"measured on {min(n_photos, sets.training.images.num_rows)} photos of the set"
+    return [_line(name, amount, rates, measured) for name, amount in amounts.items() if amount.n]
 
 
-def _line(step: str, amount: Amount, rates: _Rates) -> Line:
-    n = amount.n
-    seconds = n * rates.seconds.get(step, 0.0) if amount.seconds is None else amount.seconds
-    return Line(step, n, amount.unit, seconds, n * rates.mb.get(step, 0.0), amount.remark)
+def _line(step: str, amount: Amount, rates: _Rates, measured: str) -> Line:
+    n, mb = amount.n, amount.n * rates.mb.get(step, 0.0)
+    if amount.seconds is not None:
+        return Line(step, n, amount.unit, amount.seconds, mb, amount.remark)
+    remark = f"{measured}; {amount.remark}" if amount.remark else measured
+    return Line(step, n, amount.unit, n * rates.seconds.get(step, 0.0), mb, remark)
 
 
 def _people_lines(run: Run, sets: Sets) -> list[Line]:

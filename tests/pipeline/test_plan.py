@@ -20,6 +20,7 @@ def test_the_plan_of_a_tiny_set_counts_what_there_is_to_do(tiny_photos: Path):
     assert counts["features"] == ["7", "photos"]
     assert counts["verified"] == ["6", "pairs"]
     assert counts["review"] == ["9", "decisions"]
+    assert "measured on 4 photos of the set; few of them show the same landmark" in done.stdout
     assert counts["machine"][1] == "min,"
     assert not list((tiny_photos / "store").glob(".plan-*"))
 
