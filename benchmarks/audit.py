@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.results import make_folder
 from overlap.audit.bound import judgements_for_bound
-from overlap.audit.simulation import Outcome, Scenario, draw_scenario, draw_settings, simulate_audit
+from overlap.audit.simulation import BoundTrial, Scenario, draw_scenario, draw_settings, simulate_audit
 
 N_KEPT = 81_295
 BOUNDS = (5, 10, 20, 50, 100, 200)
@@ -52,7 +52,7 @@ def main() -> None:
             )
 
 
-def _simulate(seed: int, *, likeness: float | None = None) -> Outcome:
+def _simulate(seed: int, *, likeness: float | None = None) -> BoundTrial:
     rng = np.random.default_rng((seed, 1))
     scenario: Scenario = draw_scenario(rng)
     settings = draw_settings(rng, scenario)
@@ -60,12 +60,12 @@ def _simulate(seed: int, *, likeness: float | None = None) -> Outcome:
     return simulate_audit(scenario, settings, seed=seed)
 
 
-def _say(label: str, outcomes: Sequence[Outcome]) -> None:
+def _say(label: str, outcomes: Sequence[BoundTrial]) -> None:
     kept = sum(outcome.n_left <= outcome.bound for outcome in outcomes)
     print(f"{label}: the bound holds in {kept} of {len(outcomes)} ({kept / len(outcomes):.1%})", flush=True)
 
 
-def _plot(outcomes: Sequence[Outcome], costs: dict[int, int], path: Path) -> None:
+def _plot(outcomes: Sequence[BoundTrial], costs: dict[int, int], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -43,7 +43,7 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BoundTrial:
     """Hold the truth and the bound: landmarks left when those that people recognised are removed."""
 
     n_left: int
@@ -70,7 +70,7 @@ def draw_settings(rng: np.random.Generator, scenario: Scenario) -> AuditConfig:
     return AuditConfig(whole=int(rng.integers(0, 200)), below=drawn, random=drawn, checks=int(rng.integers(10, 200)))
 
 
-def simulate_audit(scenario: Scenario, settings: AuditConfig, *, seed: int) -> Outcome:
+def simulate_audit(scenario: Scenario, settings: AuditConfig, *, seed: int) -> BoundTrial:
     """Draw scores, let reviewers confirm what reached them, audit the rest, and compare the bound with the truth."""
     rng = np.random.default_rng(seed)
     scores = _draw_scores(scenario, rng)
@@ -88,7 +88,7 @@ def simulate_audit(scenario: Scenario, settings: AuditConfig, *, seed: int) -> O
     found = np.zeros(scenario.n_landmarks, bool)
     found[judged] = verdicts[judged]
     left = np.arange(scenario.n_landmarks) < scenario.n_overlapping
-    return Outcome(int((left & ~removed & ~found).sum()), bound.remaining)
+    return BoundTrial(int((left & ~removed & ~found).sum()), bound.remaining)
 
 
 @dataclass(frozen=True)

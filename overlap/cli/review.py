@@ -119,7 +119,7 @@ def add_reviewer(
     ] = False,
     overrides: SetOption = None,
 ) -> None:
-    """Let a person in and print the personal token, this once."""
+    """Add a reviewer and print the personal token, this once."""
     from overlap.pipeline.review import add_reviewer as add
 
     token = add(load(config, overrides), name, role="lead" if lead else "reviewer")
@@ -130,7 +130,7 @@ def add_reviewer(
 def revoke_reviewer(
     name: Annotated[str, typer.Argument(help="The name.")], config: ConfigOption, overrides: SetOption = None
 ) -> None:
-    """Let a person in no more; the votes stay."""
+    """Revoke a reviewer's access; the votes stay."""
     from overlap.pipeline.review import revoke_reviewer as revoke
 
     revoke(load(config, overrides), name)

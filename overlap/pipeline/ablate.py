@@ -17,7 +17,7 @@ from overlap.base.sheets import replacing, write_csv
 from overlap.base.texts import read_toml
 from overlap.pipeline.photos import read_sets
 from overlap.pipeline.run import Run
-from overlap.pipeline.trials import Outcome, Trial, run_trials
+from overlap.pipeline.trials import Trial, TrialResult, run_trials
 from overlap.pipeline.versions import Plan, number_queries
 from overlap.release.apply import read_removed
 from overlap.release.write import REMOVALS_FILE
@@ -154,7 +154,7 @@ def _label(variant: Variant) -> str:
     return " / ".join(cell or "-" for cell in variant.cells)
 
 
-def _compare(run: Run, ablation: Ablation, outcomes: Sequence[Outcome]) -> Mapping[str, Estimate]:
+def _compare(run: Run, ablation: Ablation, outcomes: Sequence[TrialResult]) -> Mapping[str, Estimate]:
     """Estimate what each variant gains over the reference, query by query, by landmarks and seeds."""
     landmarks = number_queries(read_sets(run).evaluations)
     values = {label: _values(outcomes, label, run.config.impact.protocol) for label in map(_label, ablation.variants)}
@@ -170,7 +170,7 @@ def _compare(run: Run, ablation: Ablation, outcomes: Sequence[Outcome]) -> Mappi
     )
 
 
-def _values(outcomes: Sequence[Outcome], label: str, protocol: str) -> tuple[Values, list[tuple[str, str]]]:
+def _values(outcomes: Sequence[TrialResult], label: str, protocol: str) -> tuple[Values, list[tuple[str, str]]]:
     """Return (S, Q) average precision and the queries."""
     found = []
     queries: list[tuple[str, str]] = []

@@ -17,8 +17,8 @@ from overlap.pipeline.retrieve import read_candidates
 from overlap.pipeline.review import open_reviews
 from overlap.pipeline.run import find_current, is_current
 from overlap.report.defence_figures import draw_recall, draw_reliability
-from overlap.report.page import AuditView, Fact, PolicyRow, Ranking, Stratum
-from overlap.review.agreement import Figure
+from overlap.report.page import AuditView, Fact, PolicyRow, Ranking, StratumView
+from overlap.review.agreement import Estimate
 from overlap.review.board import Order, read_board
 from overlap.review.summary import find_agreement
 
@@ -63,7 +63,7 @@ def read_audit_view(config: Config) -> AuditView | None:
         return None
     audit: Any = read_json(find_current(config, "audited"), "audit")
     strata = tuple(
-        Stratum(each["name"], each["size"], each["judged"], each["found"], most)
+        StratumView(each["name"], each["size"], each["judged"], each["found"], most)
         for each, most in zip(audit["strata"], audit["bound"]["most"], strict=True)
     )
     reliability = audit["reliability"] or {"bins": ()}
@@ -162,5 +162,5 @@ def _audit_facts(audit: Mapping[str, Any]) -> Iterable[Fact]:
         yield Fact("Brier score of a pair's chance, on unseen landmarks", f"{audit['reliability']['brier']:.3f}")
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Estimate) -> str:
     return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f}), {figure.n:,} items"

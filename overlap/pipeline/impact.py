@@ -15,7 +15,7 @@ from overlap.base.config import Config
 from overlap.base.tables import DOSES, ORDERS, as_table
 from overlap.pipeline.photos import Sets, read_sets
 from overlap.pipeline.run import Run
-from overlap.pipeline.trials import Outcome, Trial, run_trials
+from overlap.pipeline.trials import Trial, TrialResult, run_trials
 from overlap.pipeline.versions import (
     NO_LOOKALIKES,
     Overlap,
@@ -62,7 +62,7 @@ class Study:
     sets: Sets
     overlap: Overlap
     plans: tuple[Plan, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialResult, ...]
     versions: pa.Table
     scores: pa.Table
     query_scores: pa.Table
@@ -103,7 +103,7 @@ def plan_trials(config: Config, plans: Sequence[Plan]) -> list[Trial]:
     ]
 
 
-def find_outcome(outcomes: Sequence[Outcome], label: str, version: str) -> Outcome:
+def find_outcome(outcomes: Sequence[TrialResult], label: str, version: str) -> TrialResult:
     """Return the first seed's outcome of a network on a version."""
     return next(each for each in outcomes if each.trial.label == label and each.trial.plan.name == version)
 
@@ -114,7 +114,7 @@ def _summarise(
     sets: Sets,
     overlap: Overlap,
     plans: tuple[Plan, ...],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[TrialResult],
 ) -> Study:
     settings = config.impact
     query_scores = pa.concat_tables([outcome.query_scores for outcome in outcomes])

@@ -44,7 +44,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
+class PhaseResult:
     """Hold a trained network with its classifier, what it is, and its curve."""
 
     learner: "Learner"
@@ -52,13 +52,13 @@ class Done:
     curve: list[Point]
 
 
-def train_whole(job: Job, network: NetworkConfig, work: Path) -> Done:
+def train_whole(job: Job, network: NetworkConfig, work: Path) -> PhaseResult:
     """Train everything at once; ``work`` is where a cut run's state lies."""
     learner, spec = _start(job, network)
-    return Done(learner, spec, _fit(job, learner, steps=job.training.steps, folder=work))
+    return PhaseResult(learner, spec, _fit(job, learner, steps=job.training.steps, folder=work))
 
 
-def train_twice(job: Job, network: NetworkConfig, work: Path) -> Done:
+def train_twice(job: Job, network: NetworkConfig, work: Path) -> PhaseResult:
     """Train the backbone with plain pooling, then freeze it and train the rest (the paper's CiDeR-FT).
 
     A checkpoint of the whole network gives both stages their start, other weights the backbone's alone.
@@ -74,7 +74,7 @@ def train_twice(job: Job, network: NetworkConfig, work: Path) -> Done:
     _copy_trunk(first, learner)
     after = _fit(job, learner, steps=job.training.steps - n_first, folder=work / "second", frozen=("trunk.",))
     curve = [*before, *(replace(point, step=point.step + n_first) for point in after)]
-    return Done(learner, spec, curve)
+    return PhaseResult(learner, spec, curve)
 
 
 def _is_whole(network: NetworkConfig) -> bool:
@@ -87,7 +87,7 @@ def _copy_trunk(source: "Learner", target: "Learner") -> None:
     target.network.get_submodule("trunk").load_state_dict(trunk.state_dict())
 
 
-STAGES: Mapping[str, Callable[[Job, NetworkConfig, Path], Done]] = MappingProxyType(
+STAGES: Mapping[str, Callable[[Job, NetworkConfig, Path], PhaseResult]] = MappingProxyType(
     {"one": train_whole, "two": train_twice}
 )
 

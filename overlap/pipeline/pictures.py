@@ -14,7 +14,7 @@ from overlap.pipeline.evaluate import require_truth
 from overlap.pipeline.impact import Study
 from overlap.pipeline.look import Eye, as_tensor, find_attention, load_upright, open_eye, open_trained, open_untrained
 from overlap.pipeline.run import Run
-from overlap.pipeline.trials import Outcome
+from overlap.pipeline.trials import TrialResult
 from overlap.report.figures import CurvePoint, draw_changes, draw_curves, draw_doses, draw_effects
 from overlap.report.photo_figures import (
     AttentionView,
@@ -83,7 +83,7 @@ def draw_pictures(run: Run, study: Study) -> dict[str, bytes]:
     }
 
 
-def _curves(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Sequence[CurvePoint]]]:
+def _curves(outcomes: Sequence[TrialResult]) -> dict[tuple[str, str], list[Sequence[CurvePoint]]]:
     """Return the curves of the full, the clean and the first placebo version, by network and version."""
     curves: dict[tuple[str, str], list[Sequence[CurvePoint]]] = {}
     for each in outcomes:
@@ -93,7 +93,7 @@ def _curves(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Sequence[
     return curves
 
 
-def _open_scene(run: Run, evaluation: EvaluationSet, outcome: Outcome) -> _Scene:
+def _open_scene(run: Run, evaluation: EvaluationSet, outcome: TrialResult) -> _Scene:
     size_px = run.config.impact.size_px
     before = open_untrained(outcome.trial.network, seed=outcome.trial.seed)
     after = open_trained(outcome.trained.checkpoint)

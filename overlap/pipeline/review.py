@@ -55,7 +55,7 @@ def build_queue(run: Run, verified: pa.Table, text: pa.Table) -> pa.Table:
 
 
 def check_queue(config: Config) -> None:
-    """Hold that there is something to review.
+    """Check that there is something to review.
 
     Raises:
         ArtifactError: 'curate' did not come so far yet.
@@ -175,12 +175,12 @@ def audit_votes(config: Config, *, expect: str | None = None) -> tuple[int, str]
 
 
 def add_reviewer(config: Config, name: str, *, role: str) -> str:
-    """Let a person in and return the token."""
+    """Add a reviewer and return the token."""
     return reviewers.add_reviewer(open_reviews(config), name, role=role, now_ms=now_ms())
 
 
 def revoke_reviewer(config: Config, name: str) -> None:
-    """Let a person in no more."""
+    """Revoke a reviewer's access."""
     reviewers.revoke_reviewer(open_reviews(config), name, now_ms=now_ms())
 
 

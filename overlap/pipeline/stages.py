@@ -18,7 +18,7 @@ from overlap.pipeline.look import as_tensor, find_box, load_upright, open_eye, o
 from overlap.pipeline.photos import Sets
 from overlap.pipeline.retrieve import describe_images
 from overlap.pipeline.run import Run
-from overlap.pipeline.trials import Outcome, evaluation_settings
+from overlap.pipeline.trials import TrialResult, evaluation_settings
 from overlap.study.evaluation.boxes import Box, centre_box, intersection_over_union
 from overlap.study.evaluation.impact import CLEAN
 from overlap.study.evaluation.scores import Subject, evaluate_descriptors
@@ -40,12 +40,12 @@ class Method:
     """
 
     name: str
-    outcome: Outcome
+    outcome: TrialResult
     seconds: float
     find: Finder | None = None
 
 
-def compare_stages(run: Run, sets: Sets, outcomes: Sequence[Outcome]) -> pa.Table:
+def compare_stages(run: Run, sets: Sets, outcomes: Sequence[TrialResult]) -> pa.Table:
     """Score the plain network on whole photos and on crops of them, beside CiDeR on whole photos (STAGES).
 
     Crops are of database photos: where CiDeR's mask or the plain network's own activation finds the object and, to
@@ -59,7 +59,7 @@ def compare_stages(run: Run, sets: Sets, outcomes: Sequence[Outcome]) -> pa.Tabl
     return as_table(rows, STAGES)
 
 
-def compare_boxes(run: Run, sets: Sets, outcomes: Sequence[Outcome]) -> pa.Table:
+def compare_boxes(run: Run, sets: Sets, outcomes: Sequence[TrialResult]) -> pa.Table:
     """Measure how well boxes found without labels meet the queries' boxes, beside boxes that look at nothing (BOXES).
 
     Photos that are stored turned are left out. The box of the middle has the queries' mean share of the photo's area,
@@ -80,14 +80,14 @@ def compare_boxes(run: Run, sets: Sets, outcomes: Sequence[Outcome]) -> pa.Table
     return as_table(rows, BOXES)
 
 
-def _pair(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
+def _pair(outcomes: Sequence[TrialResult]) -> list[tuple[TrialResult, TrialResult]]:
     """Return CiDeR with the plain network of the same backbone, on the clean version, for each seed."""
     clean = {(each.trial.network.name, each.trial.seed): each for each in outcomes if each.trial.plan.name == CLEAN}
     twins = {key: (key[0].replace("cider_", "gem_", 1), key[1]) for key in clean if key[0].startswith("cider_")}
     return [(clean[key], clean[twin]) for key, twin in twins.items() if twin in clean]
 
 
-def _methods(run: Run, cider: Outcome, plain: Outcome) -> tuple[Method, ...]:
+def _methods(run: Run, cider: TrialResult, plain: TrialResult) -> tuple[Method, ...]:
     finders = [_finder(run, each) for each in (cider, plain)]
     name, both = plain.trial.label, plain.seconds + cider.seconds
     return (
@@ -99,7 +99,7 @@ def _methods(run: Run, cider: Outcome, plain: Outcome) -> tuple[Method, ...]:
     )
 
 
-def _finders(run: Run, cider: Outcome, plain: Outcome, *, share: float) -> Mapping[str, Finder]:
+def _finders(run: Run, cider: TrialResult, plain: TrialResult, *, share: float) -> Mapping[str, Finder]:
     untrained = open_untrained(cider.trial.network, seed=cider.trial.seed)
     eye = open_eye(untrained, size_px=run.config.impact.size_px)
     return {
@@ -111,7 +111,7 @@ def _finders(run: Run, cider: Outcome, plain: Outcome, *, share: float) -> Mappi
     }
 
 
-def _finder(run: Run, outcome: Outcome) -> Finder:
+def _finder(run: Run, outcome: TrialResult) -> Finder:
     eye = open_eye(open_trained(outcome.trained.checkpoint), size_px=run.config.impact.size_px)
     return lambda photo: find_box(eye, photo)
 

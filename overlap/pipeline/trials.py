@@ -36,7 +36,7 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrialResult:
     """Hold what came of a trial: the checkpoint, its curve, SCORES and QUERY_SCORES."""
 
     trial: Trial
@@ -61,7 +61,7 @@ class _Job:
     trial: Trial
 
 
-def run_trials(run: Run, trials: Sequence[Trial], *, label: str) -> list[Outcome]:
+def run_trials(run: Run, trials: Sequence[Trial], *, label: str) -> list[TrialResult]:
     """Train and score, in order of the trials; what is stored is not trained again.
 
     With ``run.workers = 1`` they go one after the other in this process, on all its cores and with a bar each;
@@ -104,15 +104,15 @@ def map_here(
     return [function(task) for task in tasks]
 
 
-def _run_job(job: _Job) -> Outcome:
+def _run_job(job: _Job) -> TrialResult:
     with contextlib.redirect_stderr(io.StringIO()):  # the parent draws the bar
         return _run_trial(run_quietly(job.config), job.trial)
 
 
-def _run_trial(run: Run, trial: Trial) -> Outcome:
+def _run_trial(run: Run, trial: Trial) -> TrialResult:
     version = version_without(run, trial.plan.name, trial.plan.without)
     trained = train_network(run, version, network=trial.network, training=trial.training, seed=trial.seed)
     config = run.config.model_copy(update={"descriptors": evaluation_settings(run.config)})
     scorer = replace(run, config=config)
     found = evaluate_checkpoint(scorer, trained, network=trial.label, training_set=trial.plan.name)
-    return Outcome(trial, trained, tuple(read_curve(trained.curve)), found.scores, found.query_scores)
+    return TrialResult(trial, trained, tuple(read_curve(trained.curve)), found.scores, found.query_scores)

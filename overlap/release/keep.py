@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from overlap.base.errors import CheckError
-from overlap.release.records import Record
+from overlap.release.records import CsvRecord
 
 _SHOWN = 20
 
@@ -39,7 +39,7 @@ class Tally:
         }
 
 
-def keep(records: Iterable[Record], removed: Collection[int], *, tally: Tally) -> Iterator[Record]:
+def keep(records: Iterable[CsvRecord], removed: Collection[int], *, tally: Tally) -> Iterator[CsvRecord]:
     """Pass on the records that belong to no removed landmark, and count in `tally` what comes in and goes out."""
     for record in records:
         if record.landmark_id is None:

@@ -9,7 +9,7 @@ from overlap.base.sheets import require_columns, split_records
 from overlap.base.tables import parse_landmark_id
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """Hold one record.
 
     Args:
@@ -25,7 +25,7 @@ class Record(NamedTuple):
     n_images: int
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: Path) -> Iterator[CsvRecord]:
     """Read a CSV that has a column landmark_id: its header, then its rows in order.
 
     The records' bytes, joined, are the file.
@@ -37,13 +37,13 @@ def read_records(path: Path) -> Iterator[Record]:
     place, images = -1, -1
     for line, raw, cells in split_records(path):
         if not cells:
-            yield Record(line, raw, None, 0)
+            yield CsvRecord(line, raw, None, 0)
         elif place < 0:
             place, images = _find_columns(path, line, cells)
-            yield Record(line, raw, None, 0)
+            yield CsvRecord(line, raw, None, 0)
         else:
             n_images = 1 if images < 0 else len(cells[images].split())
-            yield Record(line, raw, _landmark_id(path, line, cells[place]), n_images)
+            yield CsvRecord(line, raw, _landmark_id(path, line, cells[place]), n_images)
     if place < 0:
         require_columns(path, 1, (), ("landmark_id",))
 

@@ -22,7 +22,7 @@ from overlap.release.columnar import REASONED, parquet_name, write_parquet, writ
 from overlap.release.croissant import CROISSANT_FILE, build_croissant
 from overlap.release.documents import DOCUMENTS, render_documents
 from overlap.release.keep import Tally, check_met, keep
-from overlap.release.records import Record, read_records
+from overlap.release.records import CsvRecord, read_records
 from overlap.release.sums import SUMS_FILE, checksums, file_names
 
 REMOVALS_FILE = "removals.csv"
@@ -175,7 +175,7 @@ def _filter(source: Path, target: Path, removals: pa.Table, *, counted: bool) ->
     return {"upstream_sha256": digest.hexdigest(), "counted": counted, **tally.figures()}
 
 
-def _hashed(source: Path, digest: "hashlib._Hash") -> Iterator[Record]:
+def _hashed(source: Path, digest: "hashlib._Hash") -> Iterator[CsvRecord]:
     for record in read_records(source):
         digest.update(record.raw)
         yield record

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from overlap.base.tables import ANSWERS, STATUSES, WHOLE_ORIGINS
 from overlap.report.charts import ScoreSplit
-from overlap.report.page import Beaten, Gallery, LandmarkView, PairView, QuarantinedPhoto
+from overlap.report.page import Beaten, LandmarkView, PairGallery, PairView, QuarantinedPhoto
 
 Pair: TypeAlias = tuple[str, str | None, str | None]
 Views: TypeAlias = list[tuple[Pair, PairView]]
@@ -246,22 +246,22 @@ def _worst(pairs: Mapping[int, Views]) -> Callable[[int], tuple[int, float, int]
     return key
 
 
-def _galleries(pairs: Views, limits: Limits) -> tuple[Gallery, ...]:
+def _galleries(pairs: Views, limits: Limits) -> tuple[PairGallery, ...]:
     """Return one gallery a query, best first, each with its best pairs."""
     groups: dict[tuple[str, str | None], list[PairView]] = defaultdict(list)
     for (evaluation_set, query_id, _), view in pairs:
         groups[evaluation_set, query_id].append(view)
     ranked = sorted(groups, key=lambda group: (-_n_confirmed(groups[group]), -_best(groups[group]), str(group)))
     return tuple(
-        Gallery(*group, tuple(sorted(groups[group], key=_rank)[: limits.photos_per_gallery]), len(groups[group]))
+        PairGallery(*group, tuple(sorted(groups[group], key=_rank)[: limits.photos_per_gallery]), len(groups[group]))
         for group in ranked
     )
 
 
-def _album(photos: Sequence[str], limits: Limits) -> tuple[Gallery, ...]:
+def _album(photos: Sequence[str], limits: Limits) -> tuple[PairGallery, ...]:
     """Return the photos of a landmark without a query, or nothing."""
     shown = tuple(PairView(image_id, state="confirmed") for image_id in photos[: limits.photos_per_gallery])
-    return (Gallery("", None, shown, len(photos)),) if shown else ()
+    return (PairGallery("", None, shown, len(photos)),) if shown else ()
 
 
 def _rank(view: PairView) -> tuple[bool, float, str]:

@@ -63,7 +63,7 @@ class PairView:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class PairGallery:
     """Show a query with its photos of one landmark, best first; without query, photos of a text candidate.
 
     Args:
@@ -104,7 +104,7 @@ class LandmarkView:
     origin: str
     n_images: int
     reason: str
-    galleries: tuple[Gallery, ...] = ()
+    galleries: tuple[PairGallery, ...] = ()
     n_galleries: int = 0
     answers: Mapping[str, int] = field(default_factory=dict)
     removed: bool = False
@@ -144,7 +144,7 @@ class PolicyRow:
 
 
 @dataclass(frozen=True)
-class Stratum:
+class StratumView:
     """Hold a row of the audit: of ``size`` kept landmarks, so many judged, found, and at most overlapping."""
 
     name: str
@@ -159,7 +159,7 @@ class AuditView:
     """Show what the audit says: its strata, its bound, the figures beside it, and plots as PNG by title."""
 
     remaining: int
-    strata: tuple[Stratum, ...]
+    strata: tuple[StratumView, ...]
     facts: tuple[Fact, ...]
     reliability: tuple[tuple[float, float, int], ...] = ()
 

@@ -18,7 +18,7 @@ _BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """An estimate with its 95 % interval; NaN where there is nothing to estimate from."""
 
     value: float
@@ -37,7 +37,7 @@ def count_answers(answers: Sequence[Mapping[str, str]], categories: Sequence[str
     return np.array(counts, np.int64).reshape(len(answers), len(categories))
 
 
-def fleiss_kappa(counts: NDArray[np.int64], *, seed: int = 0) -> Figure:
+def fleiss_kappa(counts: NDArray[np.int64], *, seed: int = 0) -> Estimate:
     """Return Fleiss' kappa over the items with two answers or more.
 
     Args:
@@ -50,7 +50,7 @@ def fleiss_kappa(counts: NDArray[np.int64], *, seed: int = 0) -> Figure:
     return _bootstrapped(counts, lambda share, q: float((share**2).sum()), seed)
 
 
-def gwet_ac1(counts: NDArray[np.int64], *, seed: int = 0) -> Figure:
+def gwet_ac1(counts: NDArray[np.int64], *, seed: int = 0) -> Estimate:
     """Return Gwet's AC1, which stays meaningful where nearly all answers are the same.
 
     Source: Gwet 2008, "Computing inter-rater reliability and its variance in the presence of high agreement",
@@ -59,19 +59,19 @@ def gwet_ac1(counts: NDArray[np.int64], *, seed: int = 0) -> Figure:
     return _bootstrapped(counts, lambda share, q: float((share * (1 - share)).sum() / (q - 1)), seed)
 
 
-def proportion(hits: int, n: int) -> Figure:
+def proportion(hits: int, n: int) -> Estimate:
     """Return a share with its exact interval (Clopper and Pearson)."""
     if not n:
-        return Figure(float("nan"), float("nan"), float("nan"), 0)
-    return Figure(hits / n, *clopper_pearson(hits, n), n)
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    return Estimate(hits / n, *clopper_pearson(hits, n), n)
 
 
 @dataclass(frozen=True)
 class GoldFigures:
     """A reviewer on gold items: the share of known same ones confirmed, and of known different ones not."""
 
-    sensitivity: Figure
-    specificity: Figure
+    sensitivity: Estimate
+    specificity: Estimate
 
 
 def judge_gold(
@@ -132,15 +132,15 @@ def pace(voted_at_ms: Sequence[int], *, pause_ms: int = 300_000) -> float:
 
 def _bootstrapped(
     counts: NDArray[np.int64], by_chance: Callable[[NDArray[np.float64], int], float], seed: int
-) -> Figure:
+) -> Estimate:
     judged = counts[counts.sum(axis=1) >= 2]
     if not len(judged):
-        return Figure(float("nan"), float("nan"), float("nan"), 0)
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(judged), size=(_BOOTSTRAP, len(judged)))
     values = np.array([_coefficient(judged[each], by_chance) for each in draws])
     low, high = np.nanquantile(values, [0.025, 0.975]) if not np.isnan(values).all() else (np.nan, np.nan)
-    return Figure(_coefficient(judged, by_chance), float(low), float(high), len(judged))
+    return Estimate(_coefficient(judged, by_chance), float(low), float(high), len(judged))
 
 
 def _coefficient(counts: NDArray[np.int64], by_chance: Callable[[NDArray[np.float64], int], float]) -> float:

@@ -186,7 +186,7 @@ def find_row(board: Board, item_id: str) -> int:
 
 
 def check_group(board: Board, group_id: str) -> None:
-    """Hold that a group exists.
+    """Check that a group exists.
 
     Raises:
         NotThereError: there is no such group.

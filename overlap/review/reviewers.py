@@ -29,7 +29,7 @@ def is_name(name: str) -> bool:
 
 
 def add_reviewer(store: ReviewStore, name: str, *, role: str, now_ms: int) -> str:
-    """Let a person in and return the token, which is shown this once; a revoked reviewer gets a new one.
+    """Add a reviewer and return the token, which is shown this once; a revoked reviewer gets a new one.
 
     Raises:
         ReviewError: the role or name is not one, or the reviewer is there and not revoked.
@@ -63,7 +63,7 @@ def welcome(store: ReviewStore, name: str, *, now_ms: int) -> Reviewer | None:
 
 
 def revoke_reviewer(store: ReviewStore, name: str, *, now_ms: int) -> None:
-    """Let a person in no more; the votes stay.
+    """Revoke a reviewer's access; the votes stay.
 
     Raises:
         ReviewError: there is no such reviewer.

@@ -12,7 +12,7 @@ from overlap.decisions.decide import describe_review
 from overlap.decisions.items import decide_by_votes
 from overlap.decisions.outcomes import count_states, decide_landmarks
 from overlap.review.agreement import (
-    Figure,
+    Estimate,
     GoldFigures,
     count_answers,
     false_confirmation,
@@ -62,12 +62,12 @@ class Agreement:
     """Agreement of one evaluation set, or of the text candidates, over the groups that go to all reviewers."""
 
     kind: str
-    kappa: Figure
-    ac1: Figure
+    kappa: Estimate
+    ac1: Estimate
 
 
 @dataclass(frozen=True)
-class Work:
+class ReviewerWork:
     """What a reviewer did: answers (showings), votes (pairs), answers a minute, groups that still wait."""
 
     reviewer: str
@@ -99,7 +99,7 @@ class Summary:
     n_answers: int
     review: str
     states: Mapping[str, int]
-    work: tuple[Work, ...]
+    work: tuple[ReviewerWork, ...]
     agreement: tuple[Agreement, ...]
     gold: Mapping[str, GoldFigures]
     false_confirmed: float
@@ -221,9 +221,9 @@ def _standing(board: Board, groups: tuple[str, ...], outcome: Mapping[str, Any],
     return Standing(landmark, groups, outcome, is_settled, yes, no, landmark in board.looks)
 
 
-def _work(board: Board, reviewer: str) -> Work:
+def _work(board: Board, reviewer: str) -> ReviewerWork:
     votes = votes_of(board, reviewer)
     # Votes of the app that were given at once share their showing; imported ones stand for themselves.
     showings = {said.showing if said.showing[0] else (said.vote_id, None) for said in votes.values()}
     moments = [said.voted_at_ms for said in votes.values() if said.showing[0]]
-    return Work(reviewer, len(showings), len(votes), pace(moments), board.n_waiting(reviewer))
+    return ReviewerWork(reviewer, len(showings), len(votes), pace(moments), board.n_waiting(reviewer))

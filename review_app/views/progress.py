@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from overlap.base.tables import ANSWERS
-from overlap.review.agreement import Figure, confusion
+from overlap.review.agreement import Estimate, confusion
 from overlap.review.reviewers import Reviewer
 from overlap.review.summary import Summary, answers_by_item, summarise
 from review_app.room import Room
@@ -107,7 +107,7 @@ def _show_confusion(answers: list[dict[str, str]], names: list[str]) -> None:
     st.dataframe(pd.DataFrame(confusion(answers, one, other), index=ANSWERS, columns=ANSWERS))
 
 
-def _figure(figure: Figure, *, share: bool = False) -> str:
+def _figure(figure: Estimate, *, share: bool = False) -> str:
     if math.isnan(figure.value):
         return "–" if not figure.n else "not defined"
     if share:

@@ -6,7 +6,7 @@ from overlap.base.config import NetworkConfig, TrainingConfig, load_config
 from overlap.base.tables import QUERY_SCORES, SCORES
 from overlap.pipeline import trials
 from overlap.pipeline.train import Trained
-from overlap.pipeline.trials import Outcome, Trial, evaluation_settings, map_here, run_quietly, run_trials
+from overlap.pipeline.trials import Trial, TrialResult, evaluation_settings, map_here, run_quietly, run_trials
 from overlap.pipeline.versions import Plan
 from overlap.study.training.curve import Point
 
@@ -17,7 +17,7 @@ def trial(label="gem_small", *, batch=32, accumulate=1):
 
 
 def outcome(of, *points):
-    return Outcome(of, Trained(Path("c"), Path("v"), "f"), points, SCORES.empty_table(), QUERY_SCORES.empty_table())
+    return TrialResult(of, Trained(Path("c"), Path("v"), "f"), points, SCORES.empty_table(), QUERY_SCORES.empty_table())
 
 
 def test_the_duration_is_that_of_the_training_alone():

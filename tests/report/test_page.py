@@ -19,14 +19,14 @@ from overlap.report.page import (
     AuditView,
     Beaten,
     Fact,
-    Gallery,
     LandmarkView,
+    PairGallery,
     PairView,
     PolicyRow,
     QuarantinedPhoto,
     Ranking,
     ReportContent,
-    Stratum,
+    StratumView,
     render_report,
     write_report,
 )
@@ -57,7 +57,7 @@ def drawn(source, image_id):
 
 def landmark(landmark_id, name="Keep", *, n_queries=2, states=("confirmed", "confirmed", "rejected"), removed=True):
     galleries = tuple(
-        Gallery(
+        PairGallery(
             "roxford5k",
             f"query_{landmark_id}_{query}",
             tuple(
@@ -275,7 +275,7 @@ def test_any_name_is_shown_as_it_is(name):
 
 def test_ids_titles_settings_and_facts_are_escaped_too():
     hostile = "<b>&"
-    pair = Gallery(hostile, hostile, (PairView(hostile, state=hostile),), 1)
+    pair = PairGallery(hostile, hostile, (PairView(hostile, state=hostile),), 1)
     beaten = (Beaten(hostile, hostile, 1, hostile),)
     content = dataclasses.replace(
         FULL,
@@ -337,8 +337,8 @@ def test_pictures_stop_at_the_budget_and_the_page_says_so():
 
 
 def test_a_photo_shown_twice_counts_twice_and_is_read_once():
-    album = (Gallery("roxford5k", None, (PairView("aa"),), 1), Gallery("roxford5k", None, (PairView("aa"),), 1))
-    other = (Gallery("roxford5k", None, (PairView("bb"),), 1),)
+    album = (PairGallery("roxford5k", None, (PairView("aa"),), 1), PairGallery("roxford5k", None, (PairView("aa"),), 1))
+    other = (PairGallery("roxford5k", None, (PairView("bb"),), 1),)
     content = dataclasses.replace(
         EMPTY,
         removed=(dataclasses.replace(landmark(1), galleries=album),),
@@ -442,7 +442,7 @@ def test_what_defends_the_decision_is_shown_where_it_is_known():
     ranking = Ranking("RPar", "q", (("gone", True), ("stays", False)), (("stays", False), ("next", False)))
     audit = AuditView(
         7,
-        (Stratum("top", 30, 30, 1, 3), Stratum("random", 900, 100, 0, 5)),
+        (StratumView("top", 30, 30, 1, 3), StratumView("random", 900, 100, 0, 5)),
         (Fact("Known landmarks recognised", "9 of 9"),),
     )
     more = dataclasses.replace(
