@@ -109,7 +109,7 @@ def list_parts(run: Run, parts: Sequence[pa.Table], *whole: object) -> str:
     """Write tables of one schema, none of them empty, that shards read one by one.
 
     Args:
-        whole: what names them all.
+        whole: what names them all, and how they are cut.
 
     Returns:
         The artefact's fingerprint.
@@ -338,9 +338,16 @@ def read_text_list(folder: Path, name: str) -> list[str]:
 
 
 def read_kept(store: Store, step: str, own: str) -> list[Path]:
-    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here."""
+    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here.
+
+    Raises:
+        ArtifactError: the list of them is damaged.
+    """
     path = _kept_path(store, step, own)
-    members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    try:
+        members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} can't be read ({error}); delete it and run the step again") from None
     return [store.path(step, member) for member in members if store.path(step, member).is_dir()]
 
 

@@ -208,7 +208,7 @@ def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: s
         run.say(f"{label}: {len(numbers) - len(missing):,} of {len(numbers):,} pairs are already stored")
     numbered = pairs.append_column("number", pa.array(numbers))
     parts = [numbered.take(np.array(rows)) for rows in cut(missing.tolist(), at_most)]
-    listed = list_parts(run, parts, own, numbers[missing].tolist()) if parts else ""
+    listed = list_parts(run, parts, own, at_most, numbers[missing].tolist()) if parts else ""
     shards = [
         Shard(
             run.store,
