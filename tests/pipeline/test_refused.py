@@ -20,7 +20,7 @@ from overlap.pipeline.decoded import decode_photos
 from overlap.pipeline.photos import read_quarantine, read_sets
 from overlap.pipeline.planting import choose_photos, plant_photos
 from overlap.pipeline.retrieve import read_candidates
-from overlap.pipeline.shards import read_kept
+from overlap.pipeline.shards import keep_parts, read_kept
 from overlap.pipeline.verify import open_features, read_verified
 
 LOOSE = ("run.max_unreadable=1.0", "search.k=6")
@@ -106,6 +106,16 @@ def test_a_damaged_list_of_kept_parts_is_named(tmp_path: Path):
     path.write_text("")
     with pytest.raises(ArtifactError, match=r"parts-features-a+\.json .*delete it and run the step again"):
         read_kept(Store(tmp_path), "features", "a" * 64)
+
+
+def test_a_list_of_kept_parts_is_on_the_disk_or_the_disk_is_said_to_be_full(tmp_path: Path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    keep_parts(Store(tmp_path), "features", "a" * 64, [])
+    assert synced
+    monkeypatch.setattr("os.fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(ArtifactError, match=r"parts-features-a+\.json can't be written: No space left"):
+        keep_parts(Store(tmp_path), "features", "a" * 64, [])
 
 
 def test_pairs_that_are_cut_otherwise_are_all_verified(tiny_photos: Path, open_quietly):
