@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overlap.base.tables import CANDIDATES, checked
+from overlap.pipeline.shards import hash_table
 from overlap.search.exact import Neighbours
 
 
@@ -15,6 +16,11 @@ def keep_found(images: pa.Table, found: Neighbours) -> pa.Table:
     """Return image_id and landmark_id of those photos that somebody found."""
     image_ids = pc.unique(pa.array(chain(*found.image_ids), pa.string()))
     return images.select(["image_id", "landmark_id"]).filter(pc.is_in(images["image_id"], value_set=image_ids))
+
+
+def hash_landmarks(images: pa.Table) -> str:
+    """Return a hash of which landmark each photo shows, in whatever order they stand."""
+    return hash_table(images.select(["image_id", "landmark_id"]).sort_by("image_id"))
 
 
 def tabulate_found(

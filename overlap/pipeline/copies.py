@@ -13,7 +13,7 @@ from overlap.base.config import Config
 from overlap.base.store import read_array, read_table, write_array, write_json, write_table
 from overlap.base.tables import CANDIDATES
 from overlap.datasets.catalogue import EvaluationSet
-from overlap.pipeline.candidates import keep_found, sorted_candidates, tabulate_found
+from overlap.pipeline.candidates import hash_landmarks, keep_found, sorted_candidates, tabulate_found
 from overlap.pipeline.declared import name_part
 from overlap.pipeline.photos import Sets, find_probes, find_whole
 from overlap.pipeline.run import Run, recorded
@@ -42,7 +42,7 @@ def find_copies(run: Run, sets: Sets) -> pa.Table:
         hashed = hash_sets(run, sets) if settings.copies else Hashed((), {})
         shards = [*hashed.train, *chain(*hashed.probes.values())]
         hashes = put_list(run, "hashes", shards)
-        whole = name_part(run.config, "copies", run.devices, hashes)
+        whole = name_part(run.config, "copies", run.devices, hashes, hash_landmarks(sets.training.images))
         if not run.store.exists("copies", whole):
             found = _search(run, sets, hashed)
             with run.store.put("copies", whole) as folder:

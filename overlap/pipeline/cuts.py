@@ -63,13 +63,16 @@ def _hash_ids(images: pa.Table) -> NDArray[Any]:
 
 
 def _split(sorted_hashes: NDArray[np.uint64], at_most: int, *, bit: int, least: int) -> Iterator[slice]:
-    """Halve by one bit of the hash after another until the parts are small enough; empty ones are left out."""
+    """Halve by one bit of the hash after another until the parts are small enough; empty ones are left out.
+
+    A photo that stands there twice, as a query does whole and in its box, stays in one part whatever its size.
+    """
     stack = [(0, len(sorted_hashes), bit)]
     while stack:
         first, end, bit = stack.pop()
         if first == end:
             continue
-        if end - first <= at_most and bit >= least:
+        if (end - first <= at_most or bit == 64) and bit >= least:
             yield slice(first, end)
             continue
         middle = first + int(np.count_nonzero((sorted_hashes[first:end] >> np.uint64(63 - bit)) & np.uint64(1) == 0))

@@ -27,7 +27,7 @@ from overlap.descriptors.extract import describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
 from overlap.features.catalogue import extract_root_sift
 from overlap.lists.names import find_text_candidates
-from overlap.pipeline.candidates import keep_found, sorted_candidates, tabulate_found
+from overlap.pipeline.candidates import hash_landmarks, keep_found, sorted_candidates, tabulate_found
 from overlap.pipeline.cuts import Cut, cut_in_order
 from overlap.pipeline.declared import declared_part, find_step, name_part
 from overlap.pipeline.gpu import check_devices, load_product
@@ -164,7 +164,7 @@ def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
     with recorded(run, "candidates") as finish:
         train = [shard.fingerprint for shard in described.train]
         probes = [[*name, [shard.fingerprint for shard in shards]] for name, shards in described.probes.items()]
-        whole = name_part(run.config, "candidates", run.devices, train, probes)
+        whole = name_part(run.config, "candidates", run.devices, train, probes, hash_landmarks(sets.training.images))
         if not run.store.exists("candidates", whole):
             found = _search(run, sets, described)
             with run.store.put("candidates", whole) as folder:

@@ -20,6 +20,7 @@ from overlap.base.errors import ArtifactError, ConfigError
 from overlap.base.images import PhotoLimits, stamp_file
 from overlap.base.mirror import Mirror
 from overlap.base.progress import Begin, unseen
+from overlap.base.sheets import replacing
 from overlap.base.store import Store
 from overlap.base.workers import MapShards
 from overlap.pipeline.declared import declared_config, devices_of, find_step, settings_of
@@ -225,9 +226,8 @@ def _write_record(store: Store, record: Record) -> None:
     folder = store.root / "current"
     folder.mkdir(parents=True, exist_ok=True)
     for name in (f"{record.step}-{record.settings[:16]}", record.step):
-        draft = folder / f".{name}.{os.getpid()}"
-        draft.write_text(json.dumps(record.__dict__, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        draft.replace(folder / f"{name}.json")
+        with replacing(folder / f"{name}.json") as file:
+            file.write((json.dumps(record.__dict__, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _now() -> str:

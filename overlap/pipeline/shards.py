@@ -6,7 +6,6 @@ part, makes something of each photo, puts photos that can't be read into the qua
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from overlap.base.config import fingerprint
 from overlap.base.errors import ArtifactError, DataError
 from overlap.base.images import LimitError, PhotoLimits, UnreachableError
+from overlap.base.sheets import replacing
 from overlap.base.store import Store, read_json, read_part, read_table, write_json, write_parts, write_table
 from overlap.base.tables import IMAGES, QUARANTINE, as_table
 from overlap.datasets.photos import MISSING
@@ -109,7 +109,7 @@ def list_parts(run: Run, parts: Sequence[pa.Table], *whole: object) -> str:
     """Write tables of one schema, none of them empty, that shards read one by one.
 
     Args:
-        whole: what names them all.
+        whole: what names them all, and how they are cut.
 
     Returns:
         The artefact's fingerprint.
@@ -338,9 +338,16 @@ def read_text_list(folder: Path, name: str) -> list[str]:
 
 
 def read_kept(store: Store, step: str, own: str) -> list[Path]:
-    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here."""
+    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here.
+
+    Raises:
+        ArtifactError: the list of them is damaged.
+    """
     path = _kept_path(store, step, own)
-    members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    try:
+        members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} can't be read ({error}); delete it and run the step again") from None
     return [store.path(step, member) for member in members if store.path(step, member).is_dir()]
 
 
@@ -349,9 +356,8 @@ def keep_parts(store: Store, step: str, own: str, shards: Sequence[Shard]) -> No
     names = [folder.name for folder in read_kept(store, step, own)]
     path = _kept_path(store, step, own)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(list(dict.fromkeys([*names, *(shard.fingerprint for shard in shards)]))))
-    draft.replace(path)
+    with replacing(path) as file:
+        file.write(json.dumps(list(dict.fromkeys([*names, *(shard.fingerprint for shard in shards)]))).encode())
 
 
 def _kept_path(store: Store, step: str, own: str) -> Path:

@@ -26,6 +26,7 @@ from overlap.pipeline.shards import (
     Done,
     Shard,
     check_quarantine,
+    hash_table,
     join_quarantine,
     keep_parts,
     list_parts,
@@ -106,7 +107,7 @@ def verify_candidates(run: Run, candidates: pa.Table, copies: pa.Table, features
         pairs = pa.concat_tables([candidates, copies]).group_by(_ASKED).aggregate([])
         places = _locate(shard_folders(run.store, "features", features))
         verified = _verify(run, pairs, places, label="verified pairs")
-        whole = fingerprint("verified", "joined", verified.select(_ASKED).to_pydict(), features)
+        whole = fingerprint("verified", "joined", hash_table(verified), features)
         if not run.store.exists("verified", whole):
             with run.store.put("verified", whole) as folder:
                 write_table(folder, "verified", verified)
@@ -207,7 +208,7 @@ def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: s
         run.say(f"{label}: {len(numbers) - len(missing):,} of {len(numbers):,} pairs are already stored")
     numbered = pairs.append_column("number", pa.array(numbers))
     parts = [numbered.take(np.array(rows)) for rows in cut(missing.tolist(), at_most)]
-    listed = list_parts(run, parts, own, numbers[missing].tolist()) if parts else ""
+    listed = list_parts(run, parts, own, at_most, numbers[missing].tolist()) if parts else ""
     shards = [
         Shard(
             run.store,

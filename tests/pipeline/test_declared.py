@@ -5,6 +5,7 @@ import pickle
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
@@ -18,7 +19,9 @@ from rich.console import Console
 from overlap.base.config import Config, load_config
 from overlap.base.errors import ArtifactError
 from overlap.base.store import Store, write_json
+from overlap.base.tables import CANDIDATES, VERIFIED, as_table
 from overlap.pipeline import run as runs
+from overlap.pipeline import verify
 from overlap.pipeline.curate import curate
 from overlap.pipeline.declared import (
     STEPS,
@@ -32,7 +35,7 @@ from overlap.pipeline.declared import (
 )
 from overlap.pipeline.graph import draw_steps, tabulate_steps
 from overlap.pipeline.run import Run, find_current, is_current, read_record, recorded, resolve_device
-from overlap.pipeline.shards import Shard
+from overlap.pipeline.shards import Shard, put_list
 from overlap.pipeline.status import render_status
 from overlap.pipeline.verify import read_verified
 
@@ -308,3 +311,18 @@ def test_a_larger_k_verifies_only_new_pairs_and_both_results_stand_side_by_side(
 
 def asked_of(verified: pa.Table) -> set[tuple[str, ...]]:
     return set(zip(*(verified[name].to_pylist() for name in ("evaluation_set", "query_id", "image_id")), strict=True))
+
+
+def test_another_seed_has_its_own_result_though_pairs_and_order_are_the_same(config: Config, open_quietly, monkeypatch):
+    seeds = [changed(config, verify={"seed": seed}) for seed in (3, 4)]
+    monkeypatch.setattr(verify, "_verify", lambda run, *_, label: verified_with(n_inliers=run.config.verify.seed))
+    with open_quietly(config) as opened:
+        for each in seeds:
+            nothing = CANDIDATES.empty_table()
+            verify.verify_candidates(replace(opened, config=each), nothing, nothing, put_list(opened, "features", []))
+    assert [read_verified(each)["n_inliers"].to_pylist() for each in seeds] == [[3], [4]]
+
+
+def verified_with(*, n_inliers: int) -> pa.Table:
+    row = {"evaluation_set": "e", "query_id": "q", "image_id": "i", "landmark_id": 1, "n_matches": 9, "score": 0.5}
+    return as_table([{**row, "n_inliers": n_inliers, "status": "ok", "geometry": "none", "matrix": None}], VERIFIED)

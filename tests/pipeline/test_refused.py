@@ -2,12 +2,15 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from overlap.base.config import Config, load_config
+from overlap.base.errors import ArtifactError
 from overlap.base.images import PhotoLimits, UnreachableError, decode_photo, encode_jpeg, resize_to
+from overlap.base.store import Store
 from overlap.base.tables import IMAGES, as_table
 from overlap.pipeline import evidence
 from overlap.pipeline.copies import hash_sets, read_hashes
@@ -17,6 +20,7 @@ from overlap.pipeline.decoded import decode_photos
 from overlap.pipeline.photos import read_quarantine, read_sets
 from overlap.pipeline.planting import choose_photos, plant_photos
 from overlap.pipeline.retrieve import read_candidates
+from overlap.pipeline.shards import keep_parts, read_kept
 from overlap.pipeline.verify import open_features, read_verified
 
 LOOSE = ("run.max_unreadable=1.0", "search.k=6")
@@ -83,6 +87,47 @@ def test_another_limit_reads_the_shards_of_refused_photos_again_and_no_other(tin
         assert count_hashes(run) == 8
     assert "hashes: training: 4 of 5 shards are already stored" in said
     assert len(hash_folders(high) - before) == 1
+
+
+def test_a_photo_that_moves_to_another_landmark_is_a_candidate_of_that_one(tiny_photos: Path, open_quietly):
+    config = load_config(tiny_photos / "config.toml", ["search.copies=32"])
+    run_all(config, open_quietly)
+    path = tiny_photos / "train_clean.csv"
+    path.write_text(path.read_text().replace("\n1,", "\n3,").replace("\n2,", "\n1,"))
+    candidates, verified, _ = run_all(config, open_quietly)
+    for rows in (candidates, verified):
+        assert {(row["image_id"] > f"{2:016x}", row["landmark_id"]) for row in rows} == {(False, 3), (True, 1)}
+    assert {row["origin"] for row in candidates} == {"global", "copy"}
+
+
+def test_a_damaged_list_of_kept_parts_is_named(tmp_path: Path):
+    path = tmp_path / "current" / f"parts-features-{'a' * 32}.json"
+    path.parent.mkdir()
+    path.write_text("")
+    with pytest.raises(ArtifactError, match=r"parts-features-a+\.json .*delete it and run the step again"):
+        read_kept(Store(tmp_path), "features", "a" * 64)
+
+
+def test_a_list_of_kept_parts_is_on_the_disk_or_the_disk_is_said_to_be_full(tmp_path: Path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    keep_parts(Store(tmp_path), "features", "a" * 64, [])
+    assert synced
+    monkeypatch.setattr("os.fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(ArtifactError, match=r"parts-features-a+\.json can't be written: No space left"):
+        keep_parts(Store(tmp_path), "features", "a" * 64, [])
+
+
+def test_pairs_that_are_cut_otherwise_are_all_verified(tiny_photos: Path, open_quietly):
+    (tiny_photos / "eval" / "gnd_again.pkl").write_bytes((tiny_photos / "eval" / "gnd_tiny.pkl").read_bytes())
+    again = "evaluation=[{format='revisited',name='tiny',root='eval'},{format='revisited',name='again',root='eval'}]"
+    config, other = (
+        load_config(tiny_photos / "config.toml", [again, "search.probes=all", f"run.pairs_per_shard={most}"])
+        for most in (1, 2)
+    )
+    found = run_all(config, open_quietly)
+    shutil.rmtree(config.store / "verified")
+    assert run_all(other, open_quietly) == found
 
 
 def count_hashes(run) -> int:

@@ -115,6 +115,11 @@ def test_a_small_set_is_cut_for_several_workers():
     assert len(cut_photos(photos(range(500), 2), 1000)) == 2
 
 
+def test_a_photo_that_stands_there_twice_is_in_one_part():
+    parts = cut_photos(pa.concat_tables([photos(range(3)), photos([1])]), 1)
+    assert sorted(sorted(part.tolist()) for part in parts) == [[0], [1, 3], [2]]
+
+
 def test_a_shard_names_its_photos_on_disk_and_reads_them_there(run: Run):
     images = photos(range(40))
     shards = run_photos(run, "hashes", images, _store_names, settings="x", label="names")
