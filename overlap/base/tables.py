@@ -7,7 +7,7 @@ numbers.
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +102,8 @@ REVIEW_ITEMS = _schema(
     score=(pa.float32(), True),
 )
 
-ANSWERS = ("same", "same_other_side", "same_site", "different", "unsure")
+Answer: TypeAlias = Literal["same", "same_other_side", "same_site", "different", "unsure"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
 CONFIRMING = frozenset({"same", "same_other_side"})
 
 # Takes a vote back: it supersedes one and says nothing, so that it never counts.
