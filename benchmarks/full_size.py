@@ -58,7 +58,7 @@ def write_set(photos: Path, root: Path, *, n_photos: int, n_archives: int) -> No
         writer = csv.writer(file)
         writer.writerow(["landmark_id", "images"])
         rows = [(row["landmark_id"], row["images"]) for row in real]
-        rows += [(_FIRST_LANDMARK + i, " ".join(map(generated_id, each))) for i, each in enumerate(owners)]
+        rows += [(str(_FIRST_LANDMARK + i), " ".join(map(generated_id, each))) for i, each in enumerate(owners)]
         writer.writerows(rows[place] for place in np.random.default_rng(0).permutation(len(rows)))
     tasks = [
         (root / f"images_{archive:03}.tar", range(archive, n_generated, n_archives), planted[archive::n_archives])

@@ -35,7 +35,7 @@ def main() -> None:
     config = load_config(options.config, options.set)
     with map_in_processes(config.run.workers) as map_shards:
         with open_run(config, map_shards=map_shards, say=print) as run:
-            found = {name: [] for name in GATES}
+            found: dict[str, list[float]] = {name: [] for name in GATES}
             for seed in range(options.seeds):
                 for name in GATES:
                     found[name].append(measure(run, name, seed))

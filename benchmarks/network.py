@@ -104,7 +104,7 @@ def _measure_product(settings: DescriptorsConfig) -> float:
 def _median_seconds(run: Callable[[], object], settings: DescriptorsConfig) -> float:
     import torch
 
-    wait = torch.cuda.synchronize if settings.device == "cuda" else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if settings.device == "cuda" else lambda: None
     seconds = []
     for _ in range(3 if settings.device == "cpu" else 20):
         wait()

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.results import Result
 from overlap.base.config import load_config
 from overlap.base.store import write_json
-from overlap.base.workers import count_cores, map_in_processes
+from overlap.base.workers import map_in_processes
 from overlap.pipeline.run import Run, open_run
 from overlap.pipeline.shards import Shard, run_shards
 
@@ -53,12 +53,11 @@ def _time_plain() -> float:
 def _time_flow() -> float:
     """Time the shards as the flows run them, with a server that is started for it."""
     from prefect import flow
-    from prefect.task_runners import ThreadPoolTaskRunner
     from prefect.testing.utilities import prefect_test_harness
 
-    from flows.shards import open_flow_run
+    from flows.shards import make_runner, open_flow_run
 
-    @flow(name="overhead", task_runner=ThreadPoolTaskRunner(max_workers=count_cores()), persist_result=False)
+    @flow(name="overhead", task_runner=make_runner(), persist_result=False)
     def do_nothing(folder: str) -> float:
         with open_flow_run(str(DEMO), (f"store={folder!r}", f"run.workers={_WORKERS}")) as run:
             return _time_shards(run)

@@ -32,7 +32,8 @@ def measure(options: argparse.Namespace) -> Iterator[Result]:
     every = [(query, photo) for query in truth.queries for photo in truth.photos]
     positive = np.array([truth.is_positive(*pair) for pair in every])
     rows = _draw(positive, options.verification_share)
-    pairs = [tuple(features[one.source, one.image_id] for one in every[row]) for row in rows]
+    drawn = [every[row] for row in rows]
+    pairs = [(features[query.source, query.image_id], features[photo.source, photo.image_id]) for query, photo in drawn]
     scores, rates = {}, {}
     for name in ("score", _PEER):
         scores[name], rates[name] = _run(pairs, _METHODS[name])

@@ -10,6 +10,7 @@ import argparse
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.photos import SETS
@@ -32,19 +33,18 @@ def main() -> None:
     (folder / "config.toml").write_text(CONFIG.format(photos=photos), encoding="utf-8")
     program = [f"descriptors.path={str(options.program.absolute())!r}"] if options.program else []
     kind = ["descriptors.kind=exported", *program] if program else []
-    _overlap("votes", "import", _write_votes(photos, folder / "votes.csv"), folder, kind)
+    _overlap("votes", "import", _write_votes(photos, folder / "votes.csv"), folder=folder, settings=kind)
     settings = [*kind, f"search.probes={options.probes}"]
-    _overlap("audit", "recall", "--photos", options.planted, folder, settings)
-    _overlap("export", "recall", "--out", folder / "recall.csv", folder, settings)
+    _overlap("audit", "recall", "--photos", options.planted, folder=folder, settings=settings)
+    _overlap("export", "recall", "--out", folder / "recall.csv", folder=folder, settings=settings)
     _print_tables(options.probes, folder / "recall.csv")
-    _overlap("run", "names", folder, settings)
-    _overlap("export", "candidates", "--out", folder / "candidates.csv", folder, settings)
+    _overlap("run", "names", folder=folder, settings=settings)
+    _overlap("export", "candidates", "--out", folder / "candidates.csv", folder=folder, settings=settings)
     _print_copies(photos, folder / "candidates.csv")
 
 
-def _overlap(*words: object) -> None:
-    """Run a command; the last two words are the folder of its config and its settings."""
-    *command, folder, settings = words
+def _overlap(*command: object, folder: Path, settings: Sequence[str]) -> None:
+    """Run a command with the config of a folder and further settings."""
     overrides = [word for setting in settings for word in ("--set", setting)]
     arguments = [*map(str, command), "--config", str(folder / "config.toml"), *overrides]
     subprocess.run([sys.executable, "-m", "overlap", *arguments], check=True)

@@ -11,12 +11,13 @@ import argparse
 import csv
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from overlap.base.config import SyntheticConfig, TrainConfig
 from overlap.base.workers import map_in_processes
 from overlap.datasets.catalogue import read_training_set
-from overlap.synthetic.world import write_world
+from overlap.synthetic.world import RenderTask, Taken, write_world
 
 CONFIG = Path("flows/configs/mobilenet.toml")
 HOME = Path("runs/mobilenet")
@@ -49,22 +50,22 @@ def lay_out(photos: Path, weights: Path) -> None:
     _link(HOME / "set" / "real", photos / "gldv2")
     with map_in_processes() as run_tasks:
 
-        def map_tasks(function, tasks):
+        def map_tasks(function: Callable[[RenderTask], list[Taken]], tasks: Sequence[RenderTask]) -> list[list[Taken]]:
             return run_tasks(function, tasks, label="render the world", sizes=[1] * len(tasks))
 
         write_world(HOME / "set" / "world", WORLD, map_tasks=map_tasks)
     with (photos / "truth.csv").open(newline="") as file:
         overlapping = {int(row["landmark_id"]) for row in csv.DictReader(file) if row["overlaps"] == "1"}
     rows = [
-        *_list(HOME / "set" / "real", "gldv2", first=0, without=overlapping),
-        *_list(HOME / "set" / "world" / "gldv2", "gldv2", first=FIRST_SYNTHETIC, without=set()),
+        *_list(HOME / "set" / "real", first=0, without=overlapping),
+        *_list(HOME / "set" / "world" / "gldv2", first=FIRST_SYNTHETIC, without=set()),
     ]
     lines = ["image_id,path,landmark_id", *(",".join(map(str, row)) for row in rows)]
     (HOME / "set" / "images.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def _list(root: Path, kind: str, *, first: int, without: set[int]) -> list[tuple[str, Path, int]]:
-    images = read_training_set(TrainConfig(format=kind, root=root)).images
+def _list(root: Path, *, first: int, without: set[int]) -> list[tuple[str, Path, int]]:
+    images = read_training_set(TrainConfig(format="gldv2", root=root)).images
     return [
         (row["image_id"], Path(row["path"]).relative_to(HOME / "set"), first + row["landmark_id"])
         for row in images.to_pylist()

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from overlap.study.networks.catalogue import NETWORKS, build_network
+from overlap.study.networks.checkpoint import size_of
 
 SCALES = (0.7071, 1.0, 1.4142)
 
@@ -110,7 +111,7 @@ def prepare_forward(bench: Bench, method: str) -> Work:
 def prepare_step(bench: Bench, method: str) -> Work:
     """Return a step of the optimiser."""
     network = ready(build_network(f"{method}_{bench.backbone}").train(), bench)
-    classifier = nn.Parameter(torch.randn(bench.landmarks, network.dimensions, device=bench.device))
+    classifier = nn.Parameter(torch.randn(bench.landmarks, size_of(network), device=bench.device))
     optimiser = torch.optim.SGD([*network.parameters(), classifier], lr=1e-4, momentum=0.9)
     batch = photos(bench, bench.train_batch, bench.train_px)
     labels = torch.arange(bench.train_batch, device=bench.device) % bench.landmarks
@@ -119,7 +120,7 @@ def prepare_step(bench: Bench, method: str) -> Work:
         with autocast(bench):
             logits = functional.linear(network(batch), functional.normalize(classifier, dim=-1))
             loss = functional.cross_entropy(30 * logits.float(), labels)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -130,7 +131,7 @@ def ready(network: nn.Module, bench: Bench) -> nn.Module:
     """Move a network to the device in the layout that suits it."""
     network = network.to(bench.device)
     if bench.device == "cuda":
-        network = network.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     if bench.compile:
         network.compile()
     return network
@@ -180,7 +181,7 @@ def print_table(kind: str, works: dict[str, Work], *, rounds: int, rate: float |
     """Time all networks in turn and print a row each."""
     for work in works.values():
         work.run()
-    times = {method: [] for method in works}
+    times: dict[str, list[float]] = {method: [] for method in works}
     for _ in range(rounds):
         for method, work in works.items():
             times[method].append(time_once(work.run))

@@ -6,14 +6,12 @@ A deployment of prefect.yaml, or ``python -m flows.curate CONFIG [KEY=VALUE ...]
 import sys
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.shards import open_flow_run
-from overlap.base.workers import count_cores
+from flows.shards import make_runner, open_flow_run
 from overlap.pipeline.curate import curate as curate_run
 
 
-@flow(name="curate", task_runner=ThreadPoolTaskRunner(max_workers=count_cores()), persist_result=False)
+@flow(name="curate", task_runner=make_runner(), persist_result=False)
 def curate(config: str, overrides: tuple[str, ...] = ()) -> None:
     """Fill the review queue of a config; killed, the next run goes on where this one was.
 

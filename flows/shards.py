@@ -10,6 +10,8 @@ import httpx
 from prefect import Task as PrefectTask
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from overlap.base.config import RunConfig, load_config
 from overlap.base.workers import MapShards, count_cores, run_in, start_processes
@@ -18,6 +20,12 @@ from overlap.pipeline.run import Run, open_run
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+def make_runner() -> TaskRunner[PrefectFuture[Any]]:
+    """Return a runner of as many tasks at a time as there are cores."""
+    # Prefect's type of a flow takes no runner of a narrower kind of future, its own included.
+    return ThreadPoolTaskRunner(max_workers=count_cores())  # type: ignore[return-value]
 
 
 @contextmanager
@@ -58,7 +66,7 @@ def _map_in_processes(settings: RunConfig) -> Iterator[MapShards]:
 @contextmanager
 def _map_on_dask(settings: RunConfig) -> Iterator[MapShards]:
     """Hand the shards to Dask workers; one that dies is replaced, and its shard is done again."""
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
     local = {
         "n_workers": settings.workers or count_cores(),

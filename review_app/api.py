@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.background import BackgroundTask
@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from overlap.base.errors import DataError, OverlapError, ReviewError
-from overlap.base.tables import ANSWERS
+from overlap.base.tables import Answer
 from overlap.pipeline.desk import PhotoKey, open_gallery
 from overlap.review.desk import NotThereError, answer_task, check_group, find_row, next_task, skip_task, undo
 from overlap.review.queue import GOLD_PREFIX
@@ -56,7 +56,7 @@ class Answered(Asked):
     group: _Name
     lease: _Name
     seq: Annotated[int, Field(ge=1, le=_LARGEST)]
-    answers: Annotated[dict[_Name, Literal[ANSWERS]], Field(min_length=1)]
+    answers: Annotated[dict[_Name, Answer], Field(min_length=1)]
     seconds: Annotated[float, Field(strict=False)] | None = None
     note: _Note | None = None
 
@@ -251,11 +251,11 @@ def _sides(
         _side(room, reviewer, keys_of(room, item)[1], f"Training photo {n}") | {"item": item["item_id"]}
         for n, item in enumerate(items, start=1)
     ]
-    left = _side(room, reviewer, query, "Evaluation query")
+    probe = _side(room, reviewer, query, "Evaluation query")
     box = room.box(query) if query in room.gallery.rows else None
     if box:
-        left |= {"whole": picture_of(room, reviewer, query, "whole"), "box": box}
-    return [left], right
+        probe |= {"whole": picture_of(room, reviewer, query, "whole"), "box": box}
+    return [probe], right
 
 
 def _side(room: Room, reviewer: Reviewer, key: PhotoKey, alt: str) -> dict[str, Any]:

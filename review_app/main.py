@@ -11,10 +11,12 @@ from review_app.views import adjudicate, entrance, evidence, guidelines, progres
 st.set_page_config(page_title="Landmark review", layout="wide", initial_sidebar_state="collapsed")
 st.html("<style>.stMainBlockContainer { padding-top: 3.6rem; }</style>")
 room = current_room()
-reviewer = read_session(room, st.context.cookies.get(COOKIE, ""))
-if reviewer is None:
+signed_in = read_session(room, st.context.cookies.get(COOKIE, ""))
+if signed_in is None:
     entrance.show(room)
     st.stop()
+
+reviewer = signed_in
 
 st.html(
     "<style>.leave { position: fixed; top: 1.05rem; right: 3.5rem; z-index: 1000000; opacity: .85; max-width: 16rem;"

@@ -1,5 +1,6 @@
 """The paper's case at full size: a training list and the votes that lead to its Tables 2 and 3."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 N_LANDMARKS, N_IMAGES = 81_313, 1_580_470
@@ -9,18 +10,18 @@ TABLE_2 = {"rparis6k": (36, 11, 1227), "roxford5k": (38, 6, 315), "": (0, 1, 23)
 _ON_OTHERS = ("same_other_side", "different", "unsure")
 
 
-def shares(total, n):
+def shares(total: int, n: int) -> list[int]:
     """Cut a total into n parts that differ by one at most."""
     return [total // n + (k < total % n) for k in range(n)]
 
 
-def planted():
+def planted() -> dict[str, dict[int, int]]:
     """Return the images of each landmark to be removed, by evaluation set; ids are spread over the file."""
     ids = iter(range(4, N_LANDMARKS * 2, N_LANDMARKS // 10))
     return {name: {next(ids): size for size in shares(images, n)} for name, (_, n, images) in TABLE_2.items()}
 
 
-def sizes():
+def sizes() -> dict[int, int]:
     gone = {landmark: size for landmarks in planted().values() for landmark, size in landmarks.items()}
     # Some ids are missing in the real file as well.
     kept = [n for n in range(1, 3 * N_LANDMARKS) if n not in gone][: N_LANDMARKS - len(gone)]
@@ -29,7 +30,8 @@ def sizes():
 
 def write_world(folder: Path) -> None:
     """Write train_clean.csv and votes.csv."""
-    number, first = 0, {}
+    number = 0
+    first: dict[int, int] = {}
     with (folder / "train_clean.csv").open("w") as file:
         file.write("landmark_id,images\n")
         for landmark, size in sizes().items():
@@ -39,7 +41,7 @@ def write_world(folder: Path) -> None:
     (folder / "votes.csv").write_text("\n".join(vote_lines(first)) + "\n")
 
 
-def vote_lines(first):
+def vote_lines(first: dict[int, int]) -> Iterator[str]:
     """Vote as three reviewers, of whom one says yes to what is there; a smaller landmark loses each query's count."""
     yield "evaluation_set,query_id,image_id,landmark_id,reviewer,answer"
     for evaluation_set, landmarks in planted().items():

@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+from typing import Literal
 
 from overlap.base.errors import ConfigError
 
 
-def choose_device(device: str, *, key: str) -> str:
+def choose_device(device: str, *, key: str) -> Literal["cpu", "cuda"]:
     """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA where there is one.
 
     PyTorch is imported only where a driver is installed: to import it takes seconds.

@@ -7,7 +7,7 @@ numbers.
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -105,7 +105,8 @@ REVIEW_ITEMS = _schema(
 # How a landmark as a whole, not a pair, can come before people.
 WHOLE_ORIGINS = ("text", "closure", "audit")
 
-ANSWERS = ("same", "same_other_side", "same_site", "different", "unsure")
+Answer: TypeAlias = Literal["same", "same_other_side", "same_site", "different", "unsure"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
 CONFIRMING = frozenset({"same", "same_other_side"})
 
 # Takes a vote back: it supersedes one and says nothing, so that it never counts.

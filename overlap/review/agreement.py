@@ -110,7 +110,7 @@ def false_confirmation(specificities: Sequence[float], *, confirmations: int = 1
 
 def confusion(answers: Sequence[Mapping[str, str]], first: str, second: str) -> NDArray[np.int64]:
     """Return (C, C) how often the first reviewer's answer (row) met the second's (column) on the same item."""
-    place = {answer: number for number, answer in enumerate(ANSWERS)}
+    place: dict[str, int] = {answer: number for number, answer in enumerate(ANSWERS)}
     counts = np.zeros((len(ANSWERS), len(ANSWERS)), np.int64)
     for each in answers:
         if first in each and second in each:

@@ -6,7 +6,7 @@ from overlap.review.reviewers import Reviewer
 from review_app.api import checksum, release_files
 from review_app.room import Room
 
-_sum_of = st.cache_data(checksum, show_spinner="Checksums …", max_entries=500)
+_sum_of = st.cache_data(show_spinner="Checksums …", max_entries=500)(checksum)
 
 
 def show(room: Room, reviewer: Reviewer) -> None:  # noqa: ARG001 (every page is shown alike)
