@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from overlap.decisions.outcomes import count_states, plural
+from overlap.base.pages import plural
+from overlap.decisions.outcomes import count_states
 from overlap.review.summary import Standing
 
 _MOST_QUERIES = 5
