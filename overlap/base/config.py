@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -83,6 +83,9 @@ class Section(BaseModel):
     """Refuse unknown keys and changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+SomeSection = TypeVar("SomeSection", bound=Section)
 
 
 class TrainConfig(Section):
@@ -427,10 +430,25 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
     for override in overrides:
         _override(values, override)
+    return check_values(Config, values, name=str(path), base=path.absolute().parent)
+
+
+def check_values(
+    kind: type[SomeSection], values: Mapping[str, Any], *, name: str, base: Path | None = None
+) -> SomeSection:
+    """Build settings from values.
+
+    Args:
+        name: of where they come from, for the message.
+        base: the folder from which relative paths go; by default the working folder.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type or range.
+    """
     try:
-        return Config.model_validate(values, context={"base": path.absolute().parent})
+        return kind.model_validate(values, context=None if base is None else {"base": base})
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(map(_explain, _causes(error)))) from None
+        raise ConfigError(f"{name}: " + "; ".join(map(_explain, _causes(error)))) from None
 
 
 def fingerprint(*parts: object) -> str:

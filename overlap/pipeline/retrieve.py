@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from overlap.base.config import Config, DescriptorsConfig, fingerprint
 from overlap.base.devices import choose_device, use_large_pages
 from overlap.base.errors import ConfigError, DataError
-from overlap.base.images import Pixels
+from overlap.base.images import PhotoLimits, Pixels
 from overlap.base.progress import counted
 from overlap.base.store import read_array, read_table, write_array, write_json, write_table
 from overlap.base.tables import CANDIDATES, Descriptors, FloatArray, as_table
 from overlap.base.workers import count_cores
 from overlap.descriptors.batches import grid_shape, load_scaled
 from overlap.descriptors.exported import Exported, load_exported, require_common_sizes
+from overlap.descriptors.extract import Described as DescribedPhotos
 from overlap.descriptors.extract import describe_batches, describe_photos
 from overlap.descriptors.vlad import encode_vlad, load_vlad, save_vlad, train_vlad
 from overlap.features.catalogue import extract_root_sift
@@ -153,6 +154,23 @@ def describe_beside(run: Run, sets: Sets, images: pa.Table, *, label: str) -> li
         images: IMAGES; photos that can't be read are left out.
     """
     return read_descriptors(_describe(run, images, model=find_vocabulary(run, sets), label=label))
+
+
+def describe_rows(
+    rows: Sequence[Row], settings: DescriptorsConfig, *, limits: PhotoLimits = PhotoLimits(), threads: int = 2
+) -> DescribedPhotos:
+    """Describe photos here, by the network that settings name; it stays loaded.
+
+    Args:
+        rows: rows of IMAGES.
+        threads: how many decode photos ahead of the network.
+
+    Raises:
+        ConfigError: the network can't be opened, or fails.
+    """
+    network = _load_network(settings)
+    fit = network.fit if isinstance(network, Exported) else grid_shape
+    return describe_batches(rows, network=network, settings=settings, limits=limits, workers=threads, fit=fit)
 
 
 def search_candidates(run: Run, sets: Sets, described: Described) -> pa.Table:
@@ -294,15 +312,7 @@ def _store_descriptors(shard: Shard) -> str:
         embed = _load_vlad(shard.store.get("vocabulary", work.model))
         done = describe_photos(rows, embed=embed, settings=work.settings, limits=limits)
     else:
-        network = _load_network(work.settings)
-        done = describe_batches(
-            rows,
-            network=network,
-            settings=work.settings,
-            limits=limits,
-            workers=work.threads,
-            fit=network.fit if isinstance(network, Exported) else grid_shape,
-        )
+        done = describe_rows(rows, work.settings, limits=limits, threads=work.threads)
 
     def write(folder: Path) -> None:
         write_json(folder, "photos", done.descriptors.image_ids)
