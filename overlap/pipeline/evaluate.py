@@ -1,9 +1,8 @@
 """Rank the photos of evaluation sets, by a network or by saved matrices, and score the rankings."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -251,11 +250,6 @@ def protocols_of(evaluation: EvaluationSet) -> tuple[str, ...]:
 
 
 _FIGURES = ("map", "mp_at_1", "mp_at_5", "mp_at_10")
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    named = (row["evaluation_set"], row["protocol"], str(row["n_queries"]))
-    return (*named, *(_per_cent(row[figure]) for figure in _FIGURES))
 
 
 def _per_cent(value: float | None) -> str:
