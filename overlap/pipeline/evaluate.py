@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from overlap.base.config import Config, DescriptorsConfig
 from overlap.base.errors import ConfigError, DataError
+from overlap.base.grids import Grid
 from overlap.base.sheets import write_csv
 from overlap.base.tables import Descriptors
 from overlap.datasets.catalogue import EvaluationSet, QueryTruth, read_evaluation_set
@@ -17,7 +18,6 @@ from overlap.datasets.revisited import read_classic, read_revisited
 from overlap.pipeline.photos import read_sets
 from overlap.pipeline.retrieve import describe_images
 from overlap.pipeline.run import Run, require_out
-from overlap.report.tables import Grid
 from overlap.study.evaluation.matrices import read_distractor_matrix, read_matrix
 from overlap.study.evaluation.protocol import CLASSIC, REVISITED
 from overlap.study.evaluation.scores import Evaluation, Subject, evaluate_descriptors

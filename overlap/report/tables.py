@@ -13,6 +13,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from overlap.base.errors import DataError
+from overlap.base.grids import Grid
 
 TEXT = "TEXT"
 CLOSURE = "CLOSURE"
@@ -52,20 +53,6 @@ class SizesRow:
     name: str
     n_images: int
     n_categories: int
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Hold a table ready to be shown: cells are text, the first column names the row, the others are numbers.
-
-    Args:
-        has_total: the last row sums the others.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    has_total: bool = False
 
 
 def overlap_table(
@@ -134,17 +121,6 @@ def sizes_grid(rows: Sequence[SizesRow]) -> Grid:
     return Grid("Table 3. Size of the training set", SIZES_COLUMNS, cells)
 
 
-def render_text(grid: Grid) -> str:
-    """Render a table as plain text, aligned, for logs, files and terminals that show no boxes."""
-    lines = (grid.columns, *grid.rows)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(grid.columns))]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    body = [_aligned(row, widths) for row in grid.rows]
-    if grid.has_total:
-        body.insert(-1, rule)
-    return "\n".join([grid.caption, rule, _aligned(grid.columns, widths), rule, *body, rule]) + "\n"
-
-
 def render_csv(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> str:
     """Render the counts as CSV, numbers as numbers, a missing count as an empty cell.
 
@@ -208,8 +184,3 @@ def _share(row: OverlapRow) -> str:
     if not row.n_queries or row.n_duplicated is None or row.name == TOTAL:
         return _number(row.n_duplicated) + more
     return f"{row.n_duplicated:,} ({row.n_duplicated / row.n_queries:.0%}){more}"
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (f"{cell:{'>' if column else '<'}{widths[column]}}" for column, cell in enumerate(cells))
-    return "  ".join([first, *others]).rstrip()

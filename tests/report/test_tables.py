@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.base.errors import DataError
+from overlap.base.grids import render_text
 from overlap.base.tables import REMOVALS, as_table
 from overlap.report.tables import (
     OverlapRow,
@@ -16,7 +17,6 @@ from overlap.report.tables import (
     overlap_grid,
     overlap_table,
     render_csv,
-    render_text,
     sizes_grid,
     sizes_table,
 )
