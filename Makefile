@@ -31,11 +31,12 @@ test: setup ## all tests (about 5 minutes on 2 cores)
 test-long: setup ## the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m long
 
-check: setup ## style, types, layers
+check: setup ## style, types, layers, dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from overlap.base.grids import Grid
 from overlap.base.tables import BOXES, DOSES, EFFECTS, ORDERS, SCORES, STAGES, VERSIONS, checked
 from overlap.report.impact_tables import (
     boxes_grid,
@@ -25,7 +26,6 @@ from overlap.report.impact_tables import (
     table4_grid,
     versions_grid,
 )
-from overlap.report.tables import Grid
 
 DOC = Path(__file__).parents[1] / "docs" / "impact.md"
 PICTURES = {"effects.png": "Change in mAP with its interval", "changes.png": "Change in AP of every query"}

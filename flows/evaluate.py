@@ -6,8 +6,8 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.shards import open_flow_run
+from overlap.base.grids import render_text
 from overlap.pipeline import evaluate as steps
-from overlap.report.tables import render_text
 
 
 @flow(name="evaluate", persist_result=False)

@@ -15,4 +15,4 @@ def publish(config: str, overrides: tuple[str, ...] = ()) -> str:
         overrides: ``key=VALUE`` settings, as ``--set`` takes them.
     """
     with open_flow_run(config, overrides) as run:
-        return str(steps.publish(run))
+        return str(steps.publish(run).folder)

@@ -150,9 +150,8 @@ VOTES = _schema(
 LINKS = _schema(landmark_id=pa.int64(), image_id=_text, kin_id=pa.int64(), kin_image_id=_text, score=pa.float32())
 
 # One row a landmark that closure proposes, by landmark_id. `component` is the least id of those it hangs together with;
-# `kin` lists the confirmed landmarks it is linked with, `reasons` one of KINSHIP for each; `n_images` and
+# `kin` lists the confirmed landmarks it is linked with, `reasons` photos, same name or nested name; `n_images` and
 # `n_kin_images` count photos with verified pairs, `score` is the best of these.
-KINSHIP = ("photos", "same name", "nested name")
 PROPOSALS = _schema(
     landmark_id=pa.int64(),
     component=pa.int64(),
@@ -397,11 +396,6 @@ def parse_landmark_id(text: str) -> int:
     if not _is_landmark_id(text):
         raise ValueError(f"landmark_id {text[:40]!r} is not a whole number; {LANDMARK_ID_FORM}")
     return int(text)
-
-
-def empty(schema: pa.Schema) -> pa.Table:
-    """Return a table of the schema without rows."""
-    return schema.empty_table()
 
 
 def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:

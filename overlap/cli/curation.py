@@ -120,12 +120,9 @@ def download(
 
 
 def _show(published: "Published") -> None:
-    from overlap.release.sums import seal_of
-    from overlap.report.tables import overlap_grid, render_text, sizes_grid
+    from overlap.pipeline.publish import describe_published
 
-    typer.echo(render_text(overlap_grid(published.overlap)))
-    typer.echo(render_text(sizes_grid(published.sizes)))
-    typer.echo(f"manifest: {published.folder}\nseal:     {seal_of(published.folder)}\nreport:   {published.report}")
+    typer.echo(describe_published(published))
 
 
 def _command(words: str, config: Path, overrides: list[str] | None) -> str:

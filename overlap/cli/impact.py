@@ -17,8 +17,8 @@ def impact(config: ConfigOption, overrides: SetOption = None) -> None:
     Writes tables, figures and a page into the folder impact of the store, or impact.out. Killed, it goes on where it
     was.
     """
+    from overlap.base.grids import render_text
     from overlap.pipeline.findings import measure_impact
-    from overlap.report.tables import render_text
 
     with open_config(config, overrides) as run:
         findings = measure_impact(run)
@@ -39,8 +39,8 @@ def ablate(
 
     Seeds, sizes and protocol are those of the section impact, the backbone that of network.name.
     """
+    from overlap.base.grids import render_text
     from overlap.pipeline.ablate import load_ablation, run_ablation
-    from overlap.report.tables import render_text
 
     ablation = load_ablation(what)
     with open_config(config, overrides) as run:

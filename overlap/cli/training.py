@@ -79,9 +79,9 @@ def evaluate(
     A network needs --config and is that of its section [descriptors], or --checkpoint, or --exported. Saved descriptors
     need --queries and --database, and --ground-truth or the evaluation set of a config.
     """
+    from overlap.base.grids import render_text
     from overlap.base.progress import show_progress
     from overlap.pipeline import evaluate as steps
-    from overlap.report.tables import render_text
     from overlap.study.evaluation.scores import Subject
 
     if out is not None:

@@ -12,11 +12,10 @@ from overlap.base.errors import ConfigError
 from overlap.datasets.gldv2 import gldv2_archives, gldv2_files, list_gldv2, read_gldv2, read_gldv2_landmarks
 from overlap.datasets.nc_clean import list_nc_clean, read_nc_clean, read_nc_clean_landmarks
 from overlap.datasets.photos import MISSING, Progress
-from overlap.datasets.revisited import count_revisited, read_revisited
+from overlap.datasets.revisited import read_revisited
 from overlap.datasets.sets import EvaluationSet, QueryTruth, TrainingSet
 from overlap.datasets.sfm120k import list_sfm120k, read_sfm120k, read_sfm120k_landmarks
 from overlap.datasets.table import (
-    count_table,
     list_table,
     read_table_evaluation,
     read_table_landmarks,
@@ -29,7 +28,6 @@ __all__ = [
     "Progress",
     "QueryTruth",
     "TrainingSet",
-    "count_queries",
     "list_archives",
     "list_photos",
     "read_evaluation_set",
@@ -130,17 +128,6 @@ def read_evaluation_set(config: EvaluationConfig, *, boxes: bool = True) -> Eval
     if config.format == "csv":
         return read_table_evaluation(config.root, config.table, name=config.name, stamp=config.stamp)
     return read_revisited(_root(config), name=config.name, stamp=config.stamp, boxes=boxes)
-
-
-def count_queries(config: EvaluationConfig) -> int:
-    """Count the queries; no photo is needed.
-
-    Raises:
-        DataError: as read_evaluation_set.
-    """
-    if config.format == "csv":
-        return count_table(config.root, config.table)
-    return count_revisited(_root(config), name=config.name)
 
 
 def upstream_files(config: TrainConfig) -> tuple[Path, ...]:

@@ -61,15 +61,6 @@ def read_revisited(root: Path, *, name: str, stamp: str = "mtime", boxes: bool =
     return _build_set(root, name, truth, stamp)
 
 
-def count_revisited(root: Path, *, name: str) -> int:
-    """Count the queries; no photo is needed.
-
-    Raises:
-        DataError: as read_revisited.
-    """
-    return len(_read_ground_truth(root, name).query_names)
-
-
 def list_revisited(root: Path, *, name: str) -> tuple[str, ...]:
     """Return the names of all photos, those of the queries first, without ending; no photo is needed.
 

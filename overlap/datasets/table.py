@@ -85,16 +85,6 @@ def read_table_evaluation(root: Path, table: str, *, name: str, stamp: str = "mt
     return EvaluationSet(name, images.filter(is_query), whole.cast(images.schema), None)
 
 
-def count_table(root: Path, table: str) -> int:
-    """Count the queries; no photo is needed.
-
-    Raises:
-        DataError: the table is missing or has no query.
-    """
-    rows = read_columns(root / table, ["image_id", "path"], optional=("is_query",), remedy=_MEND)
-    return int(pc.sum(_read_queries(rows, root / table)).as_py())
-
-
 def _read_list(root: Path, table: str) -> PhotoList:
     path = root / table
     rows = read_columns(path, ["image_id", "path", "landmark_id"], optional=("landmark_name",), remedy=_MEND)

@@ -25,7 +25,7 @@ from overlap.decisions.items import believed
 
 @dataclass(frozen=True)
 class Kinship:
-    """Say that a landmark is linked with a seed by one of tables.KINSHIP."""
+    """Say that a landmark is linked with a seed by a reason of tables.PROPOSALS."""
 
     landmark_id: int
     kin_id: int

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from overlap.base.config import Config, NetworkConfig
 from overlap.base.errors import ConfigError
+from overlap.base.grids import Grid
 from overlap.base.sheets import replacing, write_csv
 from overlap.base.texts import read_toml
 from overlap.pipeline.photos import read_sets
@@ -22,7 +23,6 @@ from overlap.pipeline.versions import Plan, number_queries
 from overlap.release.apply import read_removed
 from overlap.release.write import REMOVALS_FILE
 from overlap.report.impact_tables import ablation_grid, grid_csv
-from overlap.report.tables import Grid
 from overlap.study.evaluation.resampling import Estimate, Values, estimate_mean
 from overlap.study.networks.checkpoint import make_settings
 

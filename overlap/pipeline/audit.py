@@ -17,7 +17,7 @@ from overlap.audit.sample import CHECK, count_strata, draw_audit, rank_landmarks
 from overlap.base.config import Config, fingerprint
 from overlap.base.errors import DataError
 from overlap.base.sheets import read_rows
-from overlap.base.store import read_json, read_table, write_json, write_table
+from overlap.base.store import read_table, write_json, write_table
 from overlap.base.tables import AUDITED, FOUND, REVIEW_ITEMS, as_table
 from overlap.decisions.items import believed
 from overlap.decisions.policy import load_policy
@@ -100,14 +100,6 @@ def report_audit(run: Run) -> Audit:
                 write_json(folder, "audit", asdict(audit))
         finish(artefact, judged=audit.judged, bound=audit.bound.remaining)
     return audit
-
-
-def read_audit(config: Config) -> Mapping[str, Any] | None:
-    """Return the last report of the audit as plain values, or None when there is none with these settings."""
-    if not is_current(config, "audited"):
-        return None
-    found = read_json(find_current(config, "audited"), "audit")
-    return found if isinstance(found, dict) else None
 
 
 def read_found(config: Config) -> pa.Table:

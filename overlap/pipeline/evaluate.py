@@ -1,15 +1,15 @@
 """Rank the photos of evaluation sets, by a network or by saved matrices, and score the rankings."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from overlap.base.config import Config, DescriptorsConfig
 from overlap.base.errors import ConfigError, DataError
+from overlap.base.grids import Grid
 from overlap.base.sheets import write_csv
 from overlap.base.tables import Descriptors
 from overlap.datasets.catalogue import EvaluationSet, QueryTruth, read_evaluation_set
@@ -18,7 +18,6 @@ from overlap.datasets.revisited import read_classic, read_revisited
 from overlap.pipeline.photos import read_sets
 from overlap.pipeline.retrieve import describe_images
 from overlap.pipeline.run import Run, require_out
-from overlap.report.tables import Grid
 from overlap.study.evaluation.matrices import read_distractor_matrix, read_matrix
 from overlap.study.evaluation.protocol import CLASSIC, REVISITED
 from overlap.study.evaluation.scores import Evaluation, Subject, evaluate_descriptors
@@ -251,11 +250,6 @@ def protocols_of(evaluation: EvaluationSet) -> tuple[str, ...]:
 
 
 _FIGURES = ("map", "mp_at_1", "mp_at_5", "mp_at_10")
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    named = (row["evaluation_set"], row["protocol"], str(row["n_queries"]))
-    return (*named, *(_per_cent(row[figure]) for figure in _FIGURES))
 
 
 def _per_cent(value: float | None) -> str:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from overlap.base.config import Config
 from overlap.base.errors import ConfigError
+from overlap.base.grids import Grid
 from overlap.base.pages import plural
 from overlap.base.sheets import replacing, write_csv
 from overlap.pipeline.impact import Study, study_impact
@@ -30,7 +31,6 @@ from overlap.report.impact_tables import (
     versions_grid,
 )
 from overlap.report.page import Fact
-from overlap.report.tables import Grid
 from overlap.study.evaluation.impact import CLEAN, FULL, OTHER, OVERLAPPING
 
 PAGE_FILE = "index.html"

@@ -103,11 +103,6 @@ def plan_trials(config: Config, plans: Sequence[Plan]) -> list[Trial]:
     ]
 
 
-def find_outcome(outcomes: Sequence[TrialResult], label: str, version: str) -> TrialResult:
-    """Return the first seed's outcome of a network on a version."""
-    return next(each for each in outcomes if each.trial.label == label and each.trial.plan.name == version)
-
-
 def _summarise(
     config: Config,
     release: Path,

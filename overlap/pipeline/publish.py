@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from overlap.base.config import Config
 from overlap.base.errors import CheckError
+from overlap.base.grids import render_text
 from overlap.base.sheets import csv_bytes
 from overlap.base.tables import ANSWERS, REVIEW_ITEMS, STATES, VERIFIED, VOTES
 from overlap.datasets.catalogue import upstream_files
@@ -27,11 +28,12 @@ from overlap.pipeline.report import gather_content, make_thumbnails
 from overlap.pipeline.review import open_reviews
 from overlap.pipeline.run import Run
 from overlap.release.croissant import croissant_findings
+from overlap.release.sums import seal_of
 from overlap.release.tables import read_list
 from overlap.release.verify import verify_release
 from overlap.release.write import REMOVALS_FILE, write_release
 from overlap.report.page import write_report
-from overlap.report.tables import OverlapRow, SizesRow, overlap_table, render_csv, sizes_table
+from overlap.report.tables import OverlapRow, SizesRow, overlap_grid, overlap_table, render_csv, sizes_grid, sizes_table
 from overlap.verify.pairs import review_threshold_of, threshold_of
 
 
@@ -43,6 +45,13 @@ class Published:
     report: Path
     overlap: tuple[OverlapRow, ...]
     sizes: tuple[SizesRow, ...]
+
+
+def describe_published(published: Published) -> str:
+    """Return the paper's Tables 2 and 3 of a release, where it lies, and its seal."""
+    grids = (overlap_grid(published.overlap), sizes_grid(published.sizes))
+    places = f"manifest: {published.folder}\nseal:     {seal_of(published.folder)}\nreport:   {published.report}"
+    return "\n".join([*map(render_text, grids), places])
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from overlap.base.grids import Grid
 from overlap.base.pages import load_template, read_shipped, security_policy
 from overlap.base.sheets import replacing
 from overlap.report.page import Fact
-from overlap.report.tables import Grid
 
 
 @dataclass(frozen=True)

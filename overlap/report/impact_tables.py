@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from overlap.base.grids import Grid
 from overlap.base.sheets import neutralised
-from overlap.report.tables import Grid
 
 _BLOCKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"base": ("map",), "medium": ("map", "mp_at_10"), "hard": ("map", "mp_at_10")}

@@ -1,4 +1,4 @@
-"""The paper's Table 2 (what overlaps) and Table 3 (what is left), as values, text, CSV and rich tables.
+"""The paper's Table 2 (what overlaps) and Table 3 (what is left), as values, text and CSV.
 
 Source: arXiv 2404.01524, Tables 2 and 3; tests/report/test_tables.py holds their figures to the digit.
 """
@@ -9,14 +9,11 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
 from overlap.base.errors import DataError
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from overlap.base.grids import Grid
 
 TEXT = "TEXT"
 CLOSURE = "CLOSURE"
@@ -56,33 +53,6 @@ class SizesRow:
     name: str
     n_images: int
     n_categories: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Hold one cell that is not as expected; None stands for a cell or row that is not there."""
-
-    row: str
-    column: str
-    expected: int | None
-    found: int | None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Hold a table ready to be shown: cells are text, the first column names the row, the others are numbers.
-
-    Args:
-        has_total: the last row sums the others.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    has_total: bool = False
-
-
-Row = TypeVar("Row", OverlapRow, SizesRow)
 
 
 def overlap_table(
@@ -134,16 +104,6 @@ def sizes_table(training_sets: Mapping[str, tuple[int, int]]) -> tuple[SizesRow,
     return tuple(SizesRow(name, *size) for name, size in training_sets.items())
 
 
-def compare_rows(found: Sequence[Row], expected: Sequence[Row]) -> list[Difference]:
-    """List the cells that differ, in the order of the expected rows, then rows that were not expected."""
-    ours, theirs = _cells(found), _cells(expected)
-    return [
-        Difference(*cell, theirs.get(cell), ours.get(cell))
-        for cell in theirs | ours
-        if theirs.get(cell) != ours.get(cell)
-    ]
-
-
 def overlap_grid(rows: Sequence[OverlapRow]) -> Grid:
     """Format Table 2 as the paper prints it: ``36 (51%)``, ``1,227``, nothing where there is nothing to count.
 
@@ -159,32 +119,6 @@ def sizes_grid(rows: Sequence[SizesRow]) -> Grid:
     """Format Table 3 as the paper prints it."""
     cells = tuple((row.name, _number(row.n_images), _number(row.n_categories)) for row in rows)
     return Grid("Table 3. Size of the training set", SIZES_COLUMNS, cells)
-
-
-def render_text(grid: Grid) -> str:
-    """Render a table as plain text, aligned, for logs, files and terminals that show no boxes."""
-    lines = (grid.columns, *grid.rows)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(grid.columns))]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    body = [_aligned(row, widths) for row in grid.rows]
-    if grid.has_total:
-        body.insert(-1, rule)
-    return "\n".join([grid.caption, rule, _aligned(grid.columns, widths), rule, *body, rule]) + "\n"
-
-
-def rich_table(grid: Grid) -> "Table":
-    """Build the table for a rich console; cells are text, never markup."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=grid.caption, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for position, name in enumerate(grid.columns):
-        table.add_column(Text(name), justify="right" if position else "left", overflow="fold")
-    for row in grid.rows:
-        is_total = grid.has_total and row is grid.rows[-1]
-        table.add_row(*map(Text, row), style="bold" if is_total else None)
-    return table
 
 
 def render_csv(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> str:
@@ -241,15 +175,6 @@ def _seen(row: Mapping[str, str]) -> bool:
     return row["origin"] != "text" and bool(row["evaluation_set"])
 
 
-def _cells(rows: Sequence[OverlapRow] | Sequence[SizesRow]) -> dict[tuple[str, str], int | None]:
-    return {
-        (row.name, field.name): getattr(row, field.name)
-        for row in rows
-        for field in dataclasses.fields(row)
-        if field.name != "name"
-    }
-
-
 def _number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
@@ -259,8 +184,3 @@ def _share(row: OverlapRow) -> str:
     if not row.n_queries or row.n_duplicated is None or row.name == TOTAL:
         return _number(row.n_duplicated) + more
     return f"{row.n_duplicated:,} ({row.n_duplicated / row.n_queries:.0%}){more}"
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (f"{cell:{'>' if column else '<'}{widths[column]}}" for column, cell in enumerate(cells))
-    return "  ".join([first, *others]).rstrip()

@@ -174,10 +174,6 @@ class ReviewStore:
         """Return the VOTES that count, in order of arrival: the last of each reviewer on each item, gold left out."""
         return _as_votes(self._select(_read_votes().where(VOTE_LOG.c.sequence.in_(_last()), ITEMS.c.origin != "gold")))
 
-    def gold_votes(self) -> pa.Table:
-        """Return the last VOTES of each reviewer on gold items, in order of arrival."""
-        return _as_votes(self._select(_read_votes().where(VOTE_LOG.c.sequence.in_(_last()), ITEMS.c.origin == "gold")))
-
     def last_votes_of(self, reviewer: str, item_ids: Sequence[str]) -> dict[str, str]:
         """Return, by item_id, the vote_id of the reviewer's last vote, withdrawn or not: the next must supersede it."""
         with self.reading() as connection:

@@ -6,7 +6,7 @@ import pytest
 
 from overlap.base.errors import DataError
 from overlap.datasets.gldv2 import read_gldv2_landmarks
-from overlap.datasets.table import count_table, read_table_landmarks
+from overlap.datasets.table import read_table_evaluation, read_table_landmarks
 from overlap.release.apply import read_removed
 from overlap.release.columnar import write_parquet
 from overlap.release.records import read_records
@@ -32,7 +32,10 @@ def read(reader, folder, change, store):
         read_gldv2_landmarks(folder)
     elif reader in ("table", "evaluation"):
         path.write_bytes(change(TABLE))
-        read_table_landmarks(folder, path.name) if reader == "table" else count_table(folder, path.name)
+        if reader == "table":
+            read_table_landmarks(folder, path.name)
+        else:
+            read_table_evaluation(folder, path.name, name="set")
     elif reader == "list":
         path.write_bytes(change(LIST))
         read_removed(path)
@@ -147,9 +150,9 @@ def test_all_readers_refuse(tmp_path, store, reader, change):
     [
         (VOTES.decode().partition("\n")[0] + ",voted_at ", lambda path: import_votes(None, path)),
         ("landmark_id, images", read_removed),
-        ("image_id,path,Is_Query", lambda path: count_table(path.parent, path.name)),
+        ("image_id,path,Is_Query", lambda path: read_table_evaluation(path.parent, path.name, name="set")),
         ("image_id,path,landmark_id,\u200blandmark_name", lambda path: read_table_landmarks(path.parent, path.name)),
-        ("image_id,path,is_query\t", lambda path: count_table(path.parent, path.name)),
+        ("image_id,path,is_query\t", lambda path: read_table_evaluation(path.parent, path.name, name="set")),
         ("image_id,path,landmark_id,landmark_name\u00a0", lambda path: read_table_landmarks(path.parent, path.name)),
     ],
 )

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from overlap.base import tables
 from overlap.base.errors import DataError
-from overlap.base.tables import ANSWERS, CONFIRMING, LANDMARKS, QUARANTINE, as_table, checked, empty
+from overlap.base.tables import ANSWERS, CONFIRMING, LANDMARKS, QUARANTINE, as_table, checked
 
 SCHEMAS = {name: value for name, value in vars(tables).items() if isinstance(value, pa.Schema)}
 IDS = st.one_of(st.from_regex(r"[0-9]{16}", fullmatch=True), st.from_regex(r"[0-9]{14}e[0-9]", fullmatch=True))
@@ -27,7 +27,7 @@ def test_ids_are_text_and_landmarks_are_int64_in_every_schema(name):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_an_empty_table_is_whole(name):
-    table = empty(SCHEMAS[name])
+    table = SCHEMAS[name].empty_table()
     assert table.num_rows == 0
     assert checked(table, SCHEMAS[name]).schema == SCHEMAS[name]
     assert as_table([], SCHEMAS[name]).schema == SCHEMAS[name]
@@ -62,7 +62,7 @@ def test_checked_converts_related_types(columns):
 
 
 def test_checked_keeps_a_column_without_values_where_it_may_be_empty():
-    table = empty(tables.IMAGES).append_column("more", pa.array([], pa.null()))
+    table = tables.IMAGES.empty_table().append_column("more", pa.array([], pa.null()))
     rows = table.set_column(table.schema.get_field_index("landmark_id"), "landmark_id", pa.array([], pa.null()))
     assert checked(rows, tables.IMAGES).schema == tables.IMAGES
 

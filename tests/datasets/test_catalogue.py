@@ -12,7 +12,6 @@ from overlap.base.config import EvaluationConfig, TrainConfig
 from overlap.base.errors import ConfigError
 from overlap.base.tables import IMAGES, LANDMARKS, checked
 from overlap.datasets.catalogue import (
-    count_queries,
     list_archives,
     read_evaluation_set,
     read_landmarks,
@@ -101,7 +100,6 @@ def test_evaluation_contract(evaluation):
         assert set(table["source"].to_pylist()) == {"set"}
     assert found.name == "set"
     assert found.queries["image_id"].to_pylist() == ["q_1", "q_2"]
-    assert count_queries(evaluation) == 2
     if found.ground_truth is not None:
         assert len(found.ground_truth) == 2
         rows = {row for truth in found.ground_truth for label in (truth.easy, truth.hard, truth.junk) for row in label}

@@ -10,7 +10,7 @@ from mutate import mutations, within
 from overlap.base.errors import DataError
 from overlap.base.images import stamp_file
 from overlap.base.tables import IMAGES
-from overlap.datasets.revisited import CORRUPT_PARIS, count_revisited, list_revisited, read_classic, read_revisited
+from overlap.datasets.revisited import CORRUPT_PARIS, list_revisited, read_classic, read_revisited
 
 photo_names = st.text("abc_019", min_size=1, max_size=8)
 numbers = st.one_of(st.integers(-5, 3000), st.floats(-5, 3000))
@@ -53,7 +53,6 @@ def test_what_is_written_is_read_back(make, truth, protocol):
                 entry["hard"],
                 entry["junk"],
             ]
-        assert count_revisited(root, name="set") == len(truth["qimlist"])
         assert list_revisited(root, name="set") == (*truth["qimlist"], *truth["imlist"])
 
 
@@ -143,7 +142,6 @@ def test_boxes_are_asked_for_only_where_they_are_used(make, tmp_path):
     found = read_revisited(tmp_path, name="set", boxes=False)
     assert found.queries["crop_px"].null_count == 2
     assert found.queries.schema == IMAGES
-    assert count_revisited(tmp_path, name="set") == 2
     assert list_revisited(tmp_path, name="set")[:2] == ("q_1", "q_2")
     with pytest.raises(DataError, match=r"gnd\[0\] \(q_1\): 'bbx' must be four finite numbers x0 y0 x1 y1, found None"):
         read_revisited(tmp_path, name="set")
@@ -253,7 +251,7 @@ def test_no_classic_text(tmp_path):
 def test_real_ground_truth(shared, name, n_photos):
     root = shared / "groundtruth"
     found = read_revisited(root, name=name)
-    assert count_revisited(root, name=name) == len(found.queries) == len(found.ground_truth) == 70
+    assert len(found.queries) == len(found.ground_truth) == 70
     assert len(found.photos) == n_photos
     # The totals that the facts list for easy, hard and junk.
     totals = {"roxford5k": [3029, 2497, 1356], "rparis6k": [6874, 10350, 7153]}[name]

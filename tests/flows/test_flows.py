@@ -8,6 +8,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from overlap.base.store import Store
 from overlap.cli.main import app
 from overlap.pipeline.curate import curate
 from overlap.pipeline.journal import read_last_run
-from overlap.pipeline.publish import publish
+from overlap.pipeline.publish import Published, publish
 from overlap.pipeline.verify import read_verified
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ def test_the_server_is_found_on_loopback_and_sends_nothing():
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["prefect"]
     assert settings["api"]["url"].startswith("http://127.0.0.1:")
     assert settings["server"]["analytics_enabled"] is False
+
+
+def test_publish_returns_the_folder_of_the_release(tmp_path: Path, monkeypatch):
+    from flows import publish as flow
+
+    monkeypatch.setattr(flow, "open_flow_run", lambda config, overrides: nullcontext())
+    made = Published(tmp_path / "demo-1.0.0", tmp_path / "report.html", (), ())
+    monkeypatch.setattr(flow.steps, "publish", lambda run: made)
+    assert flow.publish.fn("demo.toml") == str(made.folder)
 
 
 @pytest.fixture(scope="module")

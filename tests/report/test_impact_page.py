@@ -4,9 +4,9 @@ import re
 import pytest
 
 from overlap.base.errors import ArtifactError
+from overlap.base.grids import Grid
 from overlap.report.impact import Figure, ImpactContent, Part, render_page, write_page
 from overlap.report.page import Fact
-from overlap.report.tables import Grid
 
 EVIL = "<script>alert(1)</script>"
 CONTENT = ImpactContent(

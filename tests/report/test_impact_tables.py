@@ -3,6 +3,7 @@ import io
 
 import pytest
 
+from overlap.base.grids import Grid
 from overlap.base.tables import BOXES, DOSES, EFFECTS, ORDERS, SCORES, STAGES, VERSIONS, as_table
 from overlap.report.impact_tables import (
     ablation_grid,
@@ -15,7 +16,6 @@ from overlap.report.impact_tables import (
     table4_grid,
     versions_grid,
 )
-from overlap.report.tables import Grid
 from overlap.study.evaluation.resampling import Estimate
 
 

@@ -7,20 +7,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from overlap.base.errors import DataError
+from overlap.base.grids import render_text
 from overlap.base.tables import REMOVALS, as_table
 from overlap.report.tables import (
-    Difference,
     OverlapRow,
     SizesRow,
-    compare_rows,
     overlap_grid,
     overlap_table,
     render_csv,
-    render_text,
-    rich_table,
     sizes_grid,
     sizes_table,
 )
@@ -122,16 +118,6 @@ def test_plain_text_holds_the_papers_lines_aligned():
     assert len({len(line) for line in body}) == 1, "numbers end at the same column"
 
 
-def test_rich_table_shows_the_same_cells_and_takes_no_markup():
-    rows = sizes_table({"[red]evil[/red]": (1_580_470, 81_313)})
-    console = Console(file=io.StringIO(), width=100)
-    console.print(rich_table(sizes_grid(rows)), rich_table(overlap_grid(paper_rows())))
-    shown = console.file.getvalue()
-    assert "\x1b" not in shown, "a file is no terminal"
-    for cell in ("[red]evil[/red]", "1,580,470", "36 (51%)", "#DUPL GLDv2 GID", "1,565"):
-        assert cell in shown
-
-
 @pytest.mark.parametrize("not_asked", [{}, {"RPar": 15}])
 def test_csv_reads_back_as_the_same_counts(not_asked):
     rows = paper_rows(**not_asked)
@@ -153,26 +139,6 @@ def test_csv_neutralises_a_name_that_a_spreadsheet_would_run(name):
 
 def test_csv_of_nothing_is_empty():
     assert render_csv([]) == ""
-
-
-def test_compare_rows_lists_the_cells_that_differ():
-    found = (OverlapRow("RPar", 70, 35, 11, 1227, 1), *PAPER_TABLE_2[1:3], OverlapRow("TOTAL", 140, 73, 18, 1565, 1))
-    assert compare_rows(PAPER_TABLE_2, PAPER_TABLE_2) == []
-    assert compare_rows(found, PAPER_TABLE_2) == [
-        Difference("RPar", "n_duplicated", 36, 35),
-        Difference("RPar", "n_not_asked", 0, 1),
-        Difference("TOTAL", "n_duplicated", 74, 73),
-        Difference("TOTAL", "n_not_asked", 0, 1),
-    ]
-
-
-def test_compare_rows_names_rows_that_only_one_side_has():
-    assert compare_rows([SizesRow("new", 1, 2)], [SizesRow("old", 3, 4)]) == [
-        Difference("old", "n_images", 3, None),
-        Difference("old", "n_categories", 4, None),
-        Difference("new", "n_images", None, 1),
-        Difference("new", "n_categories", None, 2),
-    ]
 
 
 def test_nothing_removed_gives_zeros():

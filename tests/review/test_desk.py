@@ -264,7 +264,6 @@ def test_gold_is_mixed_in_judged_and_decides_nothing(tmp_path):
     right = {True: "same", False: "different"}
     drain(desk, ["ann"], lambda name, row: right[known[row["item_id"]]] if row["item_id"] in known else "different")
     drain(desk, ["bob"], lambda name, row: "same")
-    assert store.gold_votes().num_rows >= 4
     assert not set(known) & set(store.counting_votes()["item_id"].to_pylist())
     assert not set(known) & set(store.read_items()["item_id"].to_pylist())
     figures = summarise(desk.board, confirms=known).gold

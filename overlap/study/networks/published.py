@@ -26,18 +26,6 @@ PUBLISHED: Mapping[tuple[str, str], str] = MappingProxyType(
 )
 
 
-def published_url(backbone: str, version: str) -> str:
-    """Return the public address of a backbone's ImageNet weights.
-
-    Raises:
-        ConfigError: none are published for it.
-    """
-    if (backbone, version) not in PUBLISHED:
-        known = ", ".join(" ".join(key) for key in PUBLISHED)
-        raise ConfigError(f"no ImageNet weights are published for {backbone} {version}; there are {known}")
-    return _BASE + PUBLISHED[backbone, version]
-
-
 def check_published(path: Path) -> None:
     """Check the SHA-256 of a file that has the name of published weights; any other name is left unchecked.
 
