@@ -118,12 +118,19 @@ def recorded(run: Run, step: str) -> Iterator[Callable[..., None]]:
             seconds, finished_at = before.seconds, before.finished_at  # nothing was done again
         else:
             seconds, finished_at = round(time.monotonic() - began, 1), _now()
-        devices = {key: resolve_device(run, key) for key in devices_of(run.config, step)}
+        devices = _find_devices(run, step)
         settings = settings_of(run.config, step, devices)
         _write_record(run.store, Record(step, artefact, settings, finished_at, seconds, counts, devices, _FORMAT))
 
     yield finish
     move(1, None)
+
+
+def _find_devices(run: Run, step: str) -> dict[str, str]:
+    """Return the devices behind a result: those recorded of the steps that it needs, of the rest this run's."""
+    needed = (find_record(run.config, need) for need in find_step(run.config, step).needs)
+    known = {key: device for record in needed if record for key, device in record.devices.items()}
+    return {key: known.get(key) or resolve_device(run, key) for key in devices_of(run.config, step)}
 
 
 def read_record(store: Store, step: str) -> Record | None:

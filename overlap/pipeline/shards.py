@@ -338,7 +338,7 @@ def read_text_list(folder: Path, name: str) -> list[str]:
 
 
 def read_kept(store: Store, step: str, own: str) -> list[Path]:
-    """Return the folders of the parts of a step that earlier runs kept under a name, as far as they are here.
+    """Return the folders of the parts of a step that earlier runs kept under a name, those here or in the mirror.
 
     Raises:
         ArtifactError: the list of them is damaged.
@@ -348,7 +348,8 @@ def read_kept(store: Store, step: str, own: str) -> list[Path]:
         members: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} can't be read ({error}); delete it and run the step again") from None
-    return [store.path(step, member) for member in members if store.path(step, member).is_dir()]
+    found = store.find(step, members)
+    return [store.get(step, member) for member in members if member in found]
 
 
 def keep_parts(store: Store, step: str, own: str, shards: Sequence[Shard]) -> None:

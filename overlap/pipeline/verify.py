@@ -160,8 +160,8 @@ def _find_features(run: Run, photos: pa.Table, *, label: str) -> list[Shard]:
     weights = hash_file(settings.weights)
     own = name_part(run.config, "features", work_devices(run, "features"), weights)
     numbers = number_rows(photos, run.limits)
-    kept, done = _find_kept(run, own, photos, numbers)
-    missing = photos.filter(pa.array(~np.isin(numbers, done).any(axis=1)))
+    kept, left = _find_kept(run, own, photos, numbers)
+    missing = photos.filter(pa.array(left))
     if kept:
         run.say(f"{label}: {len(photos) - len(missing):,} of {len(photos):,} photos are already stored")
     shards = run_photos(run, "features", missing, _store_features, settings=settings, label=label, more=[weights])
@@ -171,25 +171,26 @@ def _find_features(run: Run, photos: pa.Table, *, label: str) -> list[Shard]:
 
 def _find_kept(
     run: Run, own: str, photos: pa.Table, numbers: NDArray[np.uint64]
-) -> tuple[list[Shard], NDArray[np.uint64]]:
-    """Return the stored shards that hold some of the photos, and none as it was before it changed; and their numbers.
+) -> tuple[list[Shard], NDArray[np.bool_]]:
+    """Return the stored shards that hold some of the photos, and none as it was before it changed; and which are left.
 
-    A photo has features, or was refused for good, or for limits that are the same still.
+    A photo has features, or was refused for good, or for limits that are the same still. Of two shards that hold
+    it the first counts: its pairs are named by that one.
     """
     wanted: dict[PhotoKey, set[int]] = {}
     keys = zip(photos["source"].to_pylist(), photos["image_id"].to_pylist(), strict=True)
     for key, own_number in zip(keys, numbers[:, 0].tolist(), strict=True):
         wanted.setdefault(key, set()).add(own_number)
-    kept, done = [], [np.zeros(0, np.uint64)]
+    kept, left = [], np.ones(len(numbers), bool)
     for folder in read_kept(run.store, "features", own):
         held, refused = read_array(folder, "numbers"), read_array(folder, "refused")
         names = ((source, image_id) for source, image_id in _read_keys(folder))
         is_stale = any(photo not in wanted.get(key, {photo}) for key, photo in zip(names, held.tolist(), strict=True))
-        found = np.concatenate([held, refused])
-        if not is_stale and np.isin(found, numbers).any():
+        found = np.isin(numbers, np.concatenate([held, refused])).any(axis=1)
+        if not is_stale and (found & left).any():
             kept.append(Shard(run.store, "features", folder.name, 0, None))
-            done.append(found)
-    return kept, np.concatenate(done)
+            left &= ~found
+    return kept, left
 
 
 def _verify(run: Run, pairs: pa.Table, places: dict[PhotoKey, Path], *, label: str) -> pa.Table:
@@ -258,7 +259,7 @@ def _settings(run: Run, step: str) -> VerifyConfig:
 
 
 def _locate(folders: list[Path]) -> dict[PhotoKey, Path]:
-    return {(source, image_id): folder for folder in folders for source, image_id in _read_keys(folder)}
+    return {(source, image_id): folder for folder in reversed(folders) for source, image_id in _read_keys(folder)}
 
 
 def _read_keys(folder: Path) -> list[list[str]]:

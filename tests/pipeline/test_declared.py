@@ -326,3 +326,13 @@ def test_another_seed_has_its_own_result_though_pairs_and_order_are_the_same(con
 def verified_with(*, n_inliers: int) -> pa.Table:
     row = {"evaluation_set": "e", "query_id": "q", "image_id": "i", "landmark_id": 1, "n_matches": 9, "score": 0.5}
     return as_table([{**row, "n_inliers": n_inliers, "status": "ok", "geometry": "none", "matrix": None}], VERIFIED)
+
+
+def test_what_reads_a_result_is_recorded_with_the_device_that_made_that(config: Config, open_quietly):
+    auto = changed(config, **ALIKED)
+    with open_quietly(auto) as opened:
+        for step, devices in (("verified", {"verify.device": "cuda"}), ("audit", {})):
+            with recorded(replace(opened, devices=devices), step) as finish:
+                finish("f")
+    on_cuda, on_cpu = (changed(config, verify={**ALIKED["verify"], "device": device}) for device in ("cuda", "cpu"))
+    assert [is_current(each, "audit") for each in (auto, on_cuda, on_cpu)] == [True, True, False]

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from overlap.base.config import Config, load_config
 from overlap.base.errors import ConfigError
-from overlap.base.store import Store, write_json
+from overlap.base.mirror import Mirror
+from overlap.base.store import Store, read_json, write_json
 from overlap.base.workers import MapShards
 from overlap.cli.main import app
 from overlap.pipeline.curate import curate
@@ -18,7 +19,7 @@ from overlap.pipeline.journal import read_last_run
 from overlap.pipeline.retrieve import read_candidates
 from overlap.pipeline.review import read_queue
 from overlap.pipeline.run import open_run
-from overlap.pipeline.shards import Shard
+from overlap.pipeline.shards import Shard, keep_parts, read_kept
 from overlap.pipeline.trials import map_here
 from overlap.pipeline.verify import read_verified
 
@@ -76,6 +77,20 @@ def test_a_mirror_that_comes_later_gets_what_is_stored_and_the_run_says_so(tiny_
         with open_run(config, map_shards=map_here, say=said.append):
             pass
     assert said == [f"sent to file://{tmp_path}/mirror, which lacked them: 1 of the stored results"]
+
+
+def test_kept_parts_that_are_gone_from_the_disk_are_fetched(tmp_path: Path):
+    (tmp_path / "mirror").mkdir()
+    store, names = Store(tmp_path / "store", Mirror(f"file://{tmp_path}/mirror")), ["f" * 64, "e" * 64]
+    for name in names:
+        with store.put("features", name) as folder:
+            write_json(folder, "x", 1)
+    keep_parts(store, "features", "own", [Shard(store, "features", name, 1, None) for name in names])
+    shutil.rmtree(store.root / "features")
+    shutil.rmtree(tmp_path / "mirror" / "features" / names[0])
+    (tmp_path / "mirror" / "features" / f"{names[0]}.json").unlink()
+    assert read_kept(store, "features", "own") == [store.path("features", names[1])]
+    assert read_json(store.path("features", names[1]), "x") == 1
 
 
 def test_a_mirror_that_can_not_be_used_ends_the_command_before_the_work(tiny_photos: Path):
