@@ -36,7 +36,6 @@ check: setup ## style, types, layers, dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vulture
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
