@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +102,14 @@ def list_photos(run: Run, images: pa.Table, *, by: Cut) -> tuple[str, list[tuple
         with run.store.put("listed", listed) as folder:
             write_parts(folder, "photos", map(partial(_take, images, parts), by(images, at_most)), IMAGES)
             write_json(folder, "parts", parts)
-    return listed, [(size, stamp) for size, stamp in cast("Any", read_json(run.store.get("listed", listed), "parts"))]
+    return listed, _read_sizes(run.store.get("listed", listed))
+
+
+def _read_sizes(folder: Path) -> list[tuple[int, str]]:
+    parts: Any = read_json(folder, "parts")
+    if not isinstance(parts, list) or not parts:
+        raise ArtifactError(f"{folder}/parts.json holds no list of parts; delete {folder} and run the step again")
+    return [(size, stamp) for size, stamp in parts]
 
 
 def list_parts(run: Run, parts: Sequence[pa.Table], *whole: object) -> str:

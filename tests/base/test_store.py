@@ -1,5 +1,6 @@
 import errno
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -246,6 +247,16 @@ def test_an_open_table_reads_back_as_it_was(tmp_path):
     table = pa.concat_tables([as_table([LANDMARK], LANDMARKS), as_table([LANDMARK] * 2, LANDMARKS)])
     write_open_table(tmp_path, "x", table)
     assert map_table(tmp_path, "x", LANDMARKS).equals(table)
+
+
+def test_an_open_table_whose_texts_end_beyond_the_file_is_refused(tmp_path):
+    write_open_table(tmp_path, "x", as_table([{**LANDMARK, "landmark_name": "a" * n} for n in (77, 12)], LANDMARKS))
+    whole = (tmp_path / "x.arrow").read_bytes()
+    ends = struct.pack("<iii", 0, 77, 89)
+    assert whole.count(ends) == 1
+    (tmp_path / "x.arrow").write_bytes(whole.replace(ends, struct.pack("<iii", 0, 77, 1 << 30)))
+    with pytest.raises(ArtifactError, match="can't be read"):
+        map_table(tmp_path, "x", LANDMARKS)
 
 
 def test_each_of_several_tables_reads_back_as_it_was(tmp_path):

@@ -160,11 +160,21 @@ def test_what_can_be_made_is_stored_and_the_rest_is_in_quarantine(run: Run):
     assert (bad["image_id"], bad["reason"]) == (f"{3:016x}", "photo 3 is broken")
 
 
+def test_a_list_of_parts_that_is_none_is_named_and_never_read_as_no_photos(run: Run):
+    [shard] = run_photos(run, "hashes", photos(range(1)), _store_names, settings=None, label="names")
+    for wrong in ("{}", "[]"):
+        (run.store.get("listed", shard.work.listed) / "parts.json").write_text(wrong)
+        with pytest.raises(ArtifactError, match=r"parts\.json holds no list of parts; delete .* run the step"):
+            run_photos(run, "hashes", photos(range(1)), _never, settings=None, label="names")
+
+
 def test_a_table_is_hashed_by_its_rows_however_it_lies_in_memory():
     whole = photos(range(10))
     pieces = pa.concat_tables([whole.slice(0, 3), photos(range(3, 10))])
     assert hash_table(pieces) == hash_table(whole) == hash_table(photos(range(12)).slice(0, 10))
     assert hash_table(whole.slice(1)) != hash_table(whole)
+    cut_otherwise = [pa.table({"a": pa.array(texts)}) for texts in (["ab", "c"], ["a", "bc"], ["ab", None, "c"])]
+    assert len({*map(hash_table, cut_otherwise)}) == 3
 
 
 def test_only_missing_shards_are_done(run: Run):
